@@ -94,12 +94,17 @@ ANSWERS = {
     "setup": set(),
     "recorder": set(),
     "operator": set(),
-    "signaling": {"_INBOX_operator", "_INBOX_operator_register"},
-    "relay": {"_INBOX_operator", *(f"_INBOX_{role}_register" for role in ("operator", "signaling", "relay"))},
+    "signaling": {f"_INBOX_{role}{inbox}" for role in ("signaling", "operator") for inbox in ("", "_register")},
+    "relay": {
+        "_INBOX_signaling",
+        "_INBOX_operator",
+        *(f"_INBOX_{role}_register" for role in ("operator", "signaling", "relay")),
+    },
     "worker": {
         "_INBOX_bridge",
+        "_INBOX_signaling",
         "_INBOX_operator",
-        *(f"_INBOX_{role}_register" for role in ("bridge", "worker", "operator")),
+        *(f"_INBOX_{role}_register" for role in ("bridge", "worker", "signaling", "operator")),
     },
     "transceiver": {
         *(f"_INBOX_{role}" for role in ("signaling", "relay", "transceiver", "bridge", "operator")),
@@ -107,9 +112,15 @@ ANSWERS = {
         "_INBOX_agent.*",
     },
     "websocket": {"_INBOX_signaling", "_INBOX_bridge", "_INBOX_operator", "_INBOX_agent.*"},
-    "bridge": {"_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
-    "agent": {"_INBOX_transceiver", "_INBOX_operator", "_INBOX_websocket", *REGISTER_OF_AGENTS},
-    "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},
+    "bridge": {
+        *(f"_INBOX_{role}" for role in ("transceiver", "bridge", "signaling", "operator", "websocket")),
+        *REGISTER_OF_AGENTS,
+    },
+    "agent": {
+        *(f"_INBOX_{role}" for role in ("transceiver", "signaling", "operator", "websocket")),
+        *REGISTER_OF_AGENTS,
+    },
+    "shadow": {"_INBOX_signaling", "_INBOX_operator", *REGISTER_OF_AGENTS},
     "hub_setup": set(),
     "hub_relay": set(),
     "hub_transceiver": set(),
@@ -129,7 +140,10 @@ def test_a_plug_in_names_one_agent_everywhere_but_in_the_register(role: str) -> 
     names = {"mine"} if role == "agent" else {"mine", "other"}
     permissions = permissions_of(user)
     publish = [each for each in permissions.publish if not each.startswith("_INBOX_")]
-    for subject in [*publish, *permissions.subscribe]:
+    # A process's id is drawn at its start, so that it can't be in a credential: a plug-in may listen to what operators
+    # ask of processes of other agents, and not ask itself.
+    asked = "antiphon.v1.drain.antiphon-agent.*"
+    for subject in [*publish, *(each for each in permissions.subscribe if each != asked)]:
         if not subject.endswith(f"$KV.{BUCKET_LEASES}.{LEASE_STORAGE_KEY}"):
             assert subject.startswith("$SRV.") or names & set(re.split(r"[._]", subject)), subject
     if role == "shadow":
@@ -198,3 +212,10 @@ def _covers(pattern: str, subject: str) -> bool:
         if right == ">" or (left != right and left != "*"):
             return False
     return len(one) == len(two)
+
+
+@pytest.mark.parametrize("user", USERS, ids=lambda user: user.role)
+def test_operators_and_signaling_alone_list_calls_and_drain_processes(user: User) -> None:
+    asks = {each for each in permissions_of(user).publish if re.search(r"\.(calls\.list|drain\.)", each)}
+    both = {"antiphon.v1.calls.list", "antiphon.v1.drain.*.*"}
+    assert asks == (both if user.role in ("operator", "signaling") else set())

@@ -29,7 +29,7 @@ from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import connection, process_drain, service_discovery
 from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
@@ -170,10 +170,17 @@ class Agent:
             os._exit(0)  # Python itself would wait for its threads
 
     @asynccontextmanager
-    async def serving(self, url: str = "", credentials: str | os.PathLike[str] = "") -> AsyncIterator[None]:
+    async def serving(
+        self,
+        url: str = "",
+        credentials: str | os.PathLike[str] = "",
+        on_drain: Callable[[], None] | None = None,
+    ) -> AsyncIterator[None]:
         """Serve inside a program of your own, for as long as the block lasts.
 
         `url`, `credentials`: in place of `ANTIPHON_NATS_URL` and `ANTIPHON_NATS_CREDENTIALS`.
+        `on_drain`: called when an operator asks this process to end; leave the block then. `run` does. None: no
+        operator can ask.
         `AccessError`, a `ValueError`, for a credential that can't be used; an error of nats-py for one that may not
         take calls under this name.
         """
@@ -193,7 +200,7 @@ class Agent:
         self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
         self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
-            await self._start()
+            await self._start(on_drain)
             yield
         finally:
             await self._stop()
@@ -222,12 +229,12 @@ class Agent:
             serving.result()
 
     async def _serve_until(self, stop: asyncio.Event, url: str) -> None:
-        async with self.serving(url):
+        async with self.serving(url, on_drain=stop.set):
             log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
             await stop.wait()
             log.info("stopping: %d sessions are handed over", len(self._sessions))
 
-    async def _start(self) -> None:
+    async def _start(self, on_drain: Callable[[], None] | None) -> None:
         self._watchdog.start()
         await self._keeper.start()
         metadata = {"agent": self.name, "instance": self._keeper.instance}
@@ -244,6 +251,8 @@ class Agent:
             self._spawn(self._watch_load())
         else:
             self._spawn(self._shadow.watch(self._begin_shadow))
+        if on_drain is not None:  # after `require_allowed`: a server with users of before may refuse it
+            await process_drain.listen(self._client, service_discovery.AGENT_SERVICE, service.id, on_drain)
 
     async def _stop(self) -> None:
         self._admission.stop()

@@ -164,7 +164,7 @@ def _relay(user: User) -> Permissions:
             _on("relay_announce", name=own),
             _on("flow_find"),
             *_asks("antiphon-relay"),  # its own `--check`
-            *_answers("operator"),  # stats
+            *_answers("signaling", "operator"),  # stats; that it drains
             *_is_found_by("relay", "signaling", "operator"),
             *_puts(_RELAYS, own),
             *_reads_all(_RELAYS),
@@ -246,9 +246,10 @@ def _signaling(_: User) -> Permissions:
             subjects.CALLS_LIST,
             _on("process_drain"),
             _on("data_in"),  # the side channel
-            *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay"),
-            *_answers("operator"),  # the register, asked with the NATS command line
-            *_is_found_by("operator"),
+            *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay", "antiphon-signaling", "antiphon-worker"),
+            "$SRV.STATS.antiphon-agent",  # the load of agents
+            *_answers("signaling", "operator"),  # the register, asked with the NATS command line; that it drains
+            *_is_found_by("signaling", "operator"),
             *_reads_all(_TRANSCEIVERS),
             *_reads_all(_RELAYS),
             *_consumes(subjects.STREAM_TIMELINES, _on("call_timeline")),
@@ -304,7 +305,7 @@ def _bridge(user: User) -> Permissions:
             _on("agent_claim_of", name=own),  # claims that it passes on
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
-            *_answers("transceiver", "bridge", "operator", "websocket"),
+            *_answers("transceiver", "bridge", "signaling", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
@@ -328,8 +329,8 @@ def _worker(_: User) -> Permissions:
     return Permissions(
         publish=(
             *_asks("antiphon-worker"),
-            *_answers("bridge", "operator"),
-            *_is_found_by("bridge", "worker", "operator"),
+            *_answers("bridge", "signaling", "operator"),
+            *_is_found_by("bridge", "worker", "signaling", "operator"),
         ),
         subscribe=(
             _on("worker"),
@@ -376,7 +377,7 @@ def _agent(user: User) -> Permissions:
             _on("data_out", agent=own),
             _on("session_control", agent=own),
             _on("agent_beat", name=own),
-            *_answers("transceiver", "operator", "websocket"),
+            *_answers("transceiver", "signaling", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_hears_recent(own),
@@ -388,6 +389,7 @@ def _agent(user: User) -> Permissions:
             _on("audio_in", agent=own),
             _on("data_in", agent=own),
             _on("session_event", agent=own),
+            _on("process_drain", service="antiphon-agent"),
             *_registered("antiphon-agent"),
         ),
     )
@@ -398,7 +400,7 @@ def _shadow(user: User) -> Permissions:
     return Permissions(
         publish=(
             _on("agent_beat", name=own),
-            *_answers("operator"),
+            *_answers("signaling", "operator"),
             *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_reads_leases(of),
@@ -409,6 +411,7 @@ def _shadow(user: User) -> Permissions:
             _on("audio_in", agent=of),
             _on("data_in", agent=of),
             _on("session_event", agent=of),
+            _on("process_drain", service="antiphon-agent"),
             *_registered("antiphon-agent"),
         ),
     )

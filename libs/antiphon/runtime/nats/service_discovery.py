@@ -11,7 +11,8 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import nats.errors
@@ -41,6 +42,10 @@ class Instance(NamedTuple):
     """The register's own name of this instance."""
     metadata: dict[str, str]
     """What it was registered with."""
+    version: str = ""
+    """Of its release."""
+    data: Mapping[str, Any] = MappingProxyType({})
+    """Its figures, where they were asked for."""
 
 
 class Answers:
@@ -75,11 +80,17 @@ async def register(
     )
 
 
-async def ping(client: Client, names: Sequence[str], wait: float, patience: Callable[[Answers], float]) -> Answers:
+async def ping(
+    client: Client,
+    names: Sequence[str],
+    wait: float,
+    patience: Callable[[Answers], float],
+    with_figures: Collection[str] = (),
+) -> Answers:
     """Ask the register for all instances of these names, for `wait` seconds at most.
 
     `patience` is asked before each answer: how many seconds to wait for one more. 0 ends the ping, `math.inf` uses up
-    what is left of `wait`.
+    what is left of `wait`. `with_figures`: of these names, `STATS` is asked for in place of `PING`.
     """
     answers = Answers()
     received: asyncio.Queue[Msg] = asyncio.Queue()
@@ -94,7 +105,8 @@ async def ping(client: Client, names: Sequence[str], wait: float, patience: Call
     deadline = time.monotonic() + wait
     try:
         for name, reply in asked.items():
-            await client.publish(f"$SRV.PING.{name}", reply=reply)
+            verb = "STATS" if name in with_figures else "PING"
+            await client.publish(f"$SRV.{verb}.{name}", reply=reply)
         for _ in range(MAX_ANSWERS):
             left = min(deadline - time.monotonic(), patience(answers))
             if left <= 0:
@@ -157,7 +169,16 @@ def _instance(data: bytes) -> Instance | None:
         return None
     if not isinstance(name, str) or not isinstance(metadata, dict):
         return None
-    return Instance(name, str(answer.get("id", "")), {str(key): str(value) for key, value in metadata.items()})
+    said = {str(key): str(value) for key, value in metadata.items()}
+    return Instance(name, str(answer.get("id", "")), said, str(answer.get("version", "")), _figures(answer))
+
+
+def _figures(answer: dict[str, Any]) -> Mapping[str, Any]:
+    """What the service adds to the statistics of its endpoints, which is the same for each of them."""
+    endpoints = answer.get("endpoints")
+    first = endpoints[0] if isinstance(endpoints, list) and endpoints else None
+    data = first.get("data") if isinstance(first, dict) else None
+    return data if isinstance(data, dict) else MappingProxyType({})
 
 
 def _version() -> str:

@@ -108,6 +108,11 @@ class AgentLiveness:
         if not self._table.knows(served):
             self._unseen.set()  # to be seen before it dies
 
+    def instance_of(self, session_id: str) -> str:
+        """Which instance of its agent has the session, as far as it is known; else empty."""
+        served = self._served.get(session_id)
+        return served.instance if served is not None else ""
+
     def session_removed(self, session_id: str) -> None:
         self._served.pop(session_id, None)
 

@@ -25,7 +25,7 @@ _Count = Annotated[int, Field(ge=0, lt=1 << 53)]
 class _Part(BaseModel):
     """Base of what stands inside messages: immutable, and unknown fields are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class CallTrace(_Part):
@@ -183,10 +183,12 @@ class ListCalls(Message):
     """Only those with this agent; empty: with any."""
     after: str = Field(default="", max_length=64)
     """Only those whose id is greater: the last one of the page before."""
+    limit: int = Field(default=MAX_LISTED, ge=1, le=MAX_LISTED)
+    """Calls in the answer at most."""
 
 
 class CallList(Message):
-    """One owner's answer: its calls in the order of their ids, `MAX_LISTED` at most."""
+    """One owner's answer: its calls in the order of their ids, as many as were asked for and as one message holds."""
 
     owner: str
     """Its id in the services register."""

@@ -52,7 +52,7 @@ async def run(settings: Settings) -> None:
         trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:
         return
-    service = await bridge.join()
+    service = await bridge.join(stop.set)
     _tell_ready(settings, trouble)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()

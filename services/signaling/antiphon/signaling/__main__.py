@@ -102,7 +102,7 @@ async def _serve(
     certificate: Certificate | None,
     place_table: PlaceTable | None,
 ) -> None:
-    websocket_calls = WebSocketCalls(settings)
+    websocket_calls = WebSocketCalls(settings, lambda: backend.process_id)
     config = uvicorn.Config(
         create_app(settings, backend, authenticator, place_table, websocket_calls),
         log_config=None,
@@ -136,7 +136,7 @@ async def _serve(
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(ending, stop)
-    backend.start()
+    backend.start({"calls": "websocket"} if websocket_calls.served else {}, stop)
     websocket_calls.start()
     host, port = listener.getsockname()[:2]
     log.info("serving on %s://%s", "https" if certificate else "http", Address(host, port))

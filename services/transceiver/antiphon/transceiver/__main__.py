@@ -39,7 +39,7 @@ async def serve(settings: Settings) -> None:
         await tasks.end(connecting)
         return
     client = connecting.result()
-    starting = asyncio.create_task(Transceiver.start(settings, client))
+    starting = asyncio.create_task(Transceiver.start(settings, client, stop.set))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await tasks.end(starting)

@@ -11,7 +11,7 @@ import contextlib
 import gc
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -27,12 +27,14 @@ from antiphon.runtime.nats.hub import HubConnection, connect_hub
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.call_listing import CallListing
 from antiphon.runtime.owned_calls.session_bus import SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
 from antiphon.transceiver.calls.call_status import CallStatusResponder
+from antiphon.transceiver.calls.call_summary import CallSummaries
 from antiphon.transceiver.calls.listeners import Listeners
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
@@ -67,8 +69,10 @@ from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverId
 from antiphon.transceiver.net.flow_directory import FlowDirectory
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
+from antiphon.transceiver.net.relay_names import RelayNames
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
@@ -108,6 +112,7 @@ class _Parts:
     transfers: Transfers
     opener: SessionOpener
     status: CallStatusResponder
+    listing: CallListing[Session]
     announcer: Announcer
     service: SlotService
     slot_keeper: SlotKeeper
@@ -115,7 +120,13 @@ class _Parts:
     copies: CopiesOfCalls | None
 
 
-def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acquired: _Acquired) -> _Parts:
+def _build(
+    settings: Settings,
+    client: Client,
+    leases: LeaseBucket | None,
+    acquired: _Acquired,
+    stop_process: Callable[[], None],
+) -> _Parts:
     """All objects of the process, from leaf to root."""
     publisher = Publisher(client)
 
@@ -132,7 +143,8 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
     receiver = TunnelReceiver(
         demux, allowlist, PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
     )
-    relays = RelayLink(client, demux, endpoints, allowlist)
+    names = RelayNames()
+    relays = RelayLink(client, demux, endpoints, allowlist, names)
 
     def open_endpoint(identity: TransceiverIdentity) -> Endpoint:
         endpoint = _endpoint(acquired, identity, TunnelSocket(acquired.host, 0))
@@ -229,7 +241,15 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
     def statistics() -> dict[str, Any]:
         return figures() | ({"copies": owner.statistics()} if owner is not None else {})
 
-    service = SlotService(client, operations, statistics)
+    service = SlotService(
+        client, operations, statistics, {"region": settings.region, "cluster": str(settings.cluster)}, stop_process
+    )
+
+    def as_owner() -> messages.CallList:
+        own = endpoints.own.identity
+        return messages.CallList(owner=service.id, region=settings.region, cluster=own.cluster, slot=own.slot)
+
+    summaries = CallSummaries(names.of_path, liveness.instance_of, partial(scheduler.lateness, 0.99))
     slot_keeper = SlotKeeper(
         client,
         acquired.process_id,
@@ -253,6 +273,7 @@ def _build(settings: Settings, client: Client, leases: LeaseBucket | None, acqui
         transfers=transfers,
         opener=opener,
         status=CallStatusResponder(sessions, publisher),
+        listing=CallListing(demux, publisher, as_owner, summaries.summary),
         announcer=announcer,
         service=service,
         slot_keeper=slot_keeper,
@@ -318,8 +339,12 @@ class Transceiver:
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
-    async def start(cls, settings: Settings, client: Client) -> Transceiver:
-        """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken."""
+    async def start(
+        cls, settings: Settings, client: Client, stop_process: Callable[[], None] = lambda: None
+    ) -> Transceiver:
+        """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken.
+
+        `stop_process()` does what SIGTERM does: an operator may ask for it over NATS."""
         host, _, port = settings.transceiver_bind.rpartition(":")
         host = host.strip("[]")
         process_id = secrets.token_hex(PROCESS_ID_CHARACTERS // 2)
@@ -342,7 +367,8 @@ class Transceiver:
                     on_failure.push_async_callback(hubs[-1].close)
                 leases = LeaseBucket(hubs, int(settings.hub_replicas), process_id)
                 on_failure.push_async_callback(leases.close)
-            transceiver = cls(settings, client, hubs, leases, process_id, _build(settings, client, leases, acquired))
+            parts = _build(settings, client, leases, acquired, stop_process)
+            transceiver = cls(settings, client, hubs, leases, process_id, parts)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
@@ -357,6 +383,7 @@ class Transceiver:
             parts.failover.start()
         await client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await client.subscribe(subjects.ANY_CALL_STATUS, cb=parts.status.requested)
+        await client.subscribe(subjects.CALLS_LIST, cb=parts.listing.requested)
         elsewhere = subjects.cluster_calls(parts.endpoints.own.identity.cluster)
         await client.subscribe(elsewhere, cb=self._called_from_elsewhere)
         if parts.failover is not None:
@@ -447,6 +474,7 @@ class Transceiver:
         parts.opener.drain()
         parts.opener.close()
         await parts.transfers.close()
+        await parts.listing.close()
         for session in parts.demux:
             session.end("draining", self._loop.time())
         await parts.announcer.announce_last()

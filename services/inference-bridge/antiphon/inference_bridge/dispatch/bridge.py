@@ -19,7 +19,7 @@ from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.agent_sessions.keeper import new_instance
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import connection, process_drain, service_discovery
 
 
 class Bridge:
@@ -52,12 +52,13 @@ class Bridge:
         """Have the chat server load its model; what is wrong if it does not answer then."""
         return await self._agents.chat_server_trouble()
 
-    async def join(self) -> Service:
-        """Register: claims may come."""
+    async def join(self, stop_process: Callable[[], None] = lambda: None) -> Service:
+        """Register: claims may come. `stop_process()` does what SIGTERM does: an operator may ask for it."""
         self._agents.start_check()
         service = await service_discovery.register(
             self._client, service_discovery.AGENT_SERVICE, self._entry.metadata, self._claims.figures
         )
+        await process_drain.listen(self._client, service_discovery.AGENT_SERVICE, service.id, stop_process)
         await self._claims.serve(service)
         await connection.require_allowed(self._client)
         return service

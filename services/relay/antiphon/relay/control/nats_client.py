@@ -29,7 +29,7 @@ from antiphon.relay.core.route_table import RouteTable
 from antiphon.relay.counters import merged
 from antiphon.relay.settings import NO_CLUSTER, RelaySettings
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats import buckets, connection, process_drain, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 from antiphon.schemas.messages import (
@@ -65,14 +65,17 @@ class RelayNatsClient:
         supervisor: WorkerSupervisor,
         backbone: BackboneClient,
         on_routes: Callable[[Routes], None],
+        stop_process: Callable[[], None],
     ) -> None:
-        """`on_routes` is called with the whole table whenever the announced transceivers change."""
+        """`on_routes` is called with the whole table whenever the announced transceivers change. `stop_process` does
+        what SIGTERM does: an operator may ask for it."""
         self._settings = settings
         self._pool = pool
         self._supervisor = supervisor
         self._backbone = backbone
         self._lookups = OwnerLookups(supervisor.questions, settings.relay_find == "kv")
         self._on_routes = on_routes
+        self._stop_process = stop_process
         self.state: Literal["ready", "draining"] = "ready"
         self.announced = asyncio.Event()
         """Set once this relay is announced and has read which transceivers are."""
@@ -185,7 +188,9 @@ class RelayNatsClient:
         await connection.flush(client)
         await self._read_buckets()
         self.announced.set()
-        service = await service_discovery.register(client, REGISTER_NAME, {"name": name})
+        metadata = {"name": name, "region": announcement.region}
+        service = await service_discovery.register(client, REGISTER_NAME, metadata)
+        await process_drain.listen(client, REGISTER_NAME, service.id, self._stop_process)
         await service.add_endpoint(
             name="stats",
             subject=subjects.relay_stats(name),

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +53,8 @@ class Control:
     `serve` makes it once per process; everything runs on the event loop of the control process.
     """
 
-    def __init__(self, settings: RelaySettings, pool: WorkerPool) -> None:
+    def __init__(self, settings: RelaySettings, pool: WorkerPool, stop_process: Callable[[], None]) -> None:
+        """`stop_process` does what SIGTERM does: an operator may ask for it over NATS."""
         self._settings = settings
         self._pool = pool
         self._supervisor = WorkerSupervisor(pool)
@@ -61,7 +63,7 @@ class Control:
             self._hub = connect_hub(settings.hub, f"relay-{settings.relay_name}")
         jetstream = self._jetstream_of_hub if self._hub is not None else None
         self._backbone = BackboneClient(settings, pool.saved, jetstream, self._set_backbone)
-        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._backbone, self._set_routes)
+        self._nats = RelayNatsClient(settings, pool, self._supervisor, self._backbone, self._set_routes, stop_process)
         self._http = MetricsHttp(settings, self._supervisor, self._nats, self._backbone)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._key_files()
@@ -226,8 +228,8 @@ def _written(file: Path | None) -> tuple[int, int] | None:
 
 async def serve(settings: RelaySettings, pool: WorkerPool) -> None:
     """Run a relay until SIGTERM or SIGINT; SIGHUP reads the route keys anew."""
-    control = Control(settings, pool)
     stop = asyncio.Event()
+    control = Control(settings, pool, stop.set)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)

@@ -21,18 +21,17 @@ from antiphon.runtime.api_keys import ApiKey, KeyTable
 from antiphon.signaling.auth.client_secret import SecretSigner
 
 COOKIE: Final = "antiphon_operator"
-PATH: Final = "/v1"
+PATH: Final = "/v1/operator"
 HEADER: Final = "antiphon-console"
 LIFETIME: Final = 8 * 3600
 """Seconds: a shift."""
-_PATHS: Final = re.compile(r"/v1/operator/.*|/v1/realtime/calls/[^/]+/hangup")
 _PURPOSE: Final = b"antiphon operator session, version 1"
 _FORM: Final = re.compile(r"([A-Za-z0-9_-]{1,64})\.([0-9]{1,12})\.([A-Za-z0-9_-]{43})")
 
 
 def cookie_of(connection: HTTPConnection) -> str:
     """The cookie's value where it counts; else empty."""
-    if not _PATHS.fullmatch(connection.url.path) or connection.headers.get(HEADER) != "1":
+    if not connection.url.path.startswith(f"{PATH}/") or connection.headers.get(HEADER) != "1":
         return ""
     return connection.cookies.get(COOKIE, "")
 

@@ -15,14 +15,14 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from antiphon.runtime.api_keys import ApiKey
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.signaling.auth import operator_session
-from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.console.stream_reader import Page, read_page
 from antiphon.signaling.http.api_description import AUTH_ERRORS, CALL_ID, OPEN, answer, describe, json_of, ref
-from antiphon.signaling.http.dependencies import AuthenticatorDep, CallerDep, Services, ServicesDep
+from antiphon.signaling.http.dependencies import AuthenticatorDep, Services, ServicesDep
 from antiphon.signaling.http.errors import ApiError
 from antiphon.signaling.http.middleware import SECURITY_HEADERS
 from antiphon.signaling.http.request_body import read_json
 from antiphon.signaling.http.static_files import REVALIDATE, STATIC
+from antiphon.signaling.operators.routes import OperatorDep, check_operator
 
 NO_STORE: Final = {"Cache-Control": "no-store"}
 _POLICY: Final = "Content-Security-Policy"
@@ -45,13 +45,6 @@ AfterQuery = Annotated[int, Query(ge=0, lt=1 << 53)]
 async def page() -> FileResponse:
     """The operators' page."""
     return FileResponse(STATIC / "console.html", headers=_PAGE_HEADERS)
-
-
-def need_operator(caller: Caller) -> None:
-    """`ApiError` 403 unless the caller has an API key with the scope `operator`, or no keys are set."""
-    if not caller.server:
-        raise ApiError(403, "server_key_needed", "an ek_ secret is for calls: this takes an operator's API key")
-    caller.need("operator")
 
 
 # ---- signing in
@@ -77,7 +70,7 @@ async def sign_in(request: Request, authenticator: AuthenticatorDep) -> JSONResp
     if not isinstance(key, str) or not key.strip() or len(key) > MAX_KEY or not key.isprintable():
         raise ApiError(400, "invalid_value", f"key has to be a text of 1 to {MAX_KEY} characters", param="key")
     caller = authenticator.caller_of(request, f"Bearer {key.strip()}")
-    need_operator(caller)
+    check_operator(caller)
     if caller.key is None:
         return _session(None, None)
     cookie, expires_at = operator_session.made(caller.key, authenticator.signer, time.time())
@@ -103,9 +96,8 @@ async def sign_in(request: Request, authenticator: AuthenticatorDep) -> JSONResp
         errors=AUTH_ERRORS,
     ),
 )
-async def signed_in(caller: CallerDep) -> JSONResponse:
+async def signed_in(caller: OperatorDep) -> JSONResponse:
     """The operator's key by its id."""
-    need_operator(caller)
     return _session(caller.key, None)
 
 
@@ -134,7 +126,7 @@ def _session(key: ApiKey | None, expires_at: int | None) -> JSONResponse:
 
 # ---- what the owners of calls have written
 
-_AFTER = ref("parameters", "after")
+_AFTER = ref("parameters", "after_entry")
 
 
 @router.get(
@@ -148,9 +140,8 @@ _AFTER = ref("parameters", "after")
         parameters=(CALL_ID, _AFTER),
     ),
 )
-async def timeline(caller: CallerDep, services: ServicesDep, call_id: str, after: AfterQuery = 0) -> JSONResponse:
+async def timeline(caller: OperatorDep, services: ServicesDep, call_id: str, after: AfterQuery = 0) -> JSONResponse:
     """Entries of a call's time line."""
-    need_operator(caller)
     try:
         subject = subjects.call_timeline(call_id)
     except MalformedError:
@@ -171,9 +162,8 @@ async def timeline(caller: CallerDep, services: ServicesDep, call_id: str, after
         parameters=(_AFTER,),
     ),
 )
-async def ended(caller: CallerDep, services: ServicesDep, after: AfterQuery = 0) -> JSONResponse:
+async def ended(caller: OperatorDep, services: ServicesDep, after: AfterQuery = 0) -> JSONResponse:
     """Calls that have ended: reason, times and figures."""
-    need_operator(caller)
     return await _ended_on(services, subjects.ANY_CALL_ENDED, after)
 
 
@@ -187,9 +177,8 @@ async def ended(caller: CallerDep, services: ServicesDep, after: AfterQuery = 0)
         parameters=(CALL_ID,),
     ),
 )
-async def ended_call(caller: CallerDep, services: ServicesDep, call_id: str) -> JSONResponse:
+async def ended_call(caller: OperatorDep, services: ServicesDep, call_id: str) -> JSONResponse:
     """One call that has ended."""
-    need_operator(caller)
     try:
         subject = subjects.call_ended(call_id)
     except MalformedError:

@@ -118,9 +118,10 @@ _ERRORS: Final = {
     400: "The request can't be read, or asks for what there is not: `code` and `param` say what.",
     401: "No key, a wrong one, or a client secret that has expired or placed its calls.",
     403: "The key may not do this, or the page or host may not.",
-    404: "There is no such agent or call (any more).",
+    404: "There is no such agent, call or process (any more).",
     405: "The path does not take this method: `Allow` lists those that it takes.",
     408: "The body did not arrive in time.",
+    409: "The process refuses.",
     412: "The call has another ICE session than those of `If-Match`.",
     413: "The body is too long.",
     415: "The body has another Content-Type than those that are taken.",
@@ -130,7 +131,7 @@ _ERRORS: Final = {
     429: "Too many requests, calls or failed authentications.",
     502: "The agent ended the call before there was an answer, or the answer can't be passed on.",
     503: "The call or request can't be served now; nothing is wrong with it.",
-    504: "The call's transceiver does not answer.",
+    504: "The call's transceiver, or the process, does not answer.",
 }
 
 _HEADERS: Final = {
@@ -164,11 +165,33 @@ _PARAMETERS: Final[Json] = {
     "place": _query("place", "Where the client is: `<latitude>,<longitude>` in degrees."),
     "race": _query("race", "Give both relays the same priority: the client's checks decide.", enum=["true", "false"]),
     "copy": _query("copy", "Keep a copy of the call in a second region, or none.", enum=["true", "false"]),
-    "after": {
+    "after_entry": {
         "name": "after",
         "in": "query",
         "description": "Only entries with a higher number: `last` of the page before.",
         "schema": {"type": "integer", "minimum": 0},
+    },
+    "only_agent": _query("agent", "Only calls with this agent.", pattern="^[A-Za-z0-9_-]{0,64}$"),
+    "after": _query("after", "`last_id` of the page before.", pattern="^(rtc_[A-Za-z0-9]{1,60})?$"),
+    "limit": {
+        "name": "limit",
+        "in": "query",
+        "description": "Calls in one page.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    },
+    "service": {
+        "name": "service",
+        "in": "path",
+        "required": True,
+        "description": "Its name in the services register.",
+        "schema": {"type": "string", "pattern": "^antiphon-[a-z]{1,32}$"},
+    },
+    "instance": {
+        "name": "instance",
+        "in": "path",
+        "required": True,
+        "description": "The `id` of the process.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"},
     },
     "if_match": {
         "name": "If-Match",
@@ -181,6 +204,7 @@ _PARAMETERS: Final[Json] = {
 
 _AGENT_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _NULLABLE_TEXT: Final = {"type": ["string", "null"]}
+_NULLABLE_NUMBER: Final = {"type": ["number", "null"]}
 
 
 def _page_of(entry: str) -> Json:
@@ -346,6 +370,88 @@ _SCHEMAS: Final[Json] = {
                 "required": ["region", "ingress", "source"],
                 "properties": {"region": _NULLABLE_TEXT, "ingress": _NULLABLE_TEXT, "source": {"type": "string"}},
             },
+        },
+    },
+    "OperatorCall": {
+        "type": "object",
+        "description": "A call at this moment. `last_turn.parts` is in milliseconds, in order.",
+        "required": ["session_id", "agent", "kind", "state", "began", "trace_id"],
+        "properties": {
+            "session_id": {"type": "string"},
+            "agent": {"type": "string"},
+            "instance": {"type": "string", "description": "Of the agent."},
+            "kind": {"enum": ["webrtc", "websocket"]},
+            "state": {"enum": ["connecting", "running", "suspect", "ended"]},
+            "began": {"type": "number", "description": "Unix time."},
+            "region": {"type": "string"},
+            "cluster": {"type": "integer"},
+            "slot": {"type": "integer"},
+            "owner": {"type": "string", "description": "Id of the process that has it, in the services register."},
+            "relay": {"type": "string"},
+            "path": {"enum": ["", "udp", "tcp", "backbone"]},
+            "round_trip_ms": _NULLABLE_NUMBER,
+            "packets_lost": {"type": "integer"},
+            "packets_received": {"type": "integer"},
+            "remote_packets_lost": {"type": ["integer", "null"]},
+            "jitter_ms": {"type": "number"},
+            "frames_concealed": {"type": "integer"},
+            "lateness_ms": {"type": "number"},
+            "turns": {"type": "integer"},
+            "last_turn": {"type": ["object", "null"], "additionalProperties": True},
+            "moves": {"type": "integer"},
+            "trace_id": {"type": "string", "description": "Empty: it is not traced."},
+            "client": {"type": ["object", "null"], "additionalProperties": True},
+        },
+    },
+    "OperatorCalls": {
+        "type": "object",
+        "required": ["object", "data", "has_more", "last_id", "total", "incomplete", "regions"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {"type": "array", "items": ref("schemas", "OperatorCall")},
+            "has_more": {"type": "boolean"},
+            "last_id": _NULLABLE_TEXT,
+            "total": {"type": "integer", "description": "Calls from this page on."},
+            "incomplete": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Owners that did not answer within a second: their calls are missing.",
+            },
+            "regions": {"type": "array", "items": {"type": "string"}, "description": "Of the owners that answered."},
+        },
+    },
+    "OperatorProcesses": {
+        "type": "object",
+        "required": ["object", "data"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["service", "id", "version"],
+                    "properties": {
+                        **{
+                            name: {"type": "string"}
+                            for name in ("service", "id", "version", "name", "host", "pid", "region", "trouble")
+                        },
+                        "state": {"enum": ["ready", "draining", ""]},
+                        "taken": {"type": ["integer", "null"], "description": "Calls that it has."},
+                        "capacity": {"type": ["integer", "null"]},
+                        "lateness_ms": _NULLABLE_NUMBER,
+                        "metrics": {"type": "string", "description": "Address of its `/metrics`."},
+                    },
+                },
+            },
+        },
+    },
+    "OperatorDone": {
+        "type": "object",
+        "required": ["id", "state"],
+        "properties": {
+            "id": {"type": "string"},
+            "state": {"enum": ["ended", "draining"]},
+            "message": {"type": "string"},
         },
     },
     "Health": {

@@ -20,6 +20,7 @@ from antiphon.signaling.http.forwarded import ForwardedClient
 from antiphon.signaling.http.middleware import Middleware
 from antiphon.signaling.http.route_methods import RouteMethods
 from antiphon.signaling.limits.limits import Limits
+from antiphon.signaling.operators import routes as operators
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.place_table import PlaceTable
 from antiphon.signaling.protocols import (
@@ -47,6 +48,7 @@ PROTOCOLS: Final = (
     regions,
     side_channel,
     console,
+    operators,
     health,
 )
 """The API: `/openapi.json` says what each route takes and answers."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from nats.aio.client import Client
@@ -17,7 +17,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats import buckets, connection, process_drain, service_discovery
 from antiphon.runtime.nats.call_owner import Kind, ask_owner
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.schemas import MalformedError, subjects
@@ -25,7 +25,7 @@ from antiphon.schemas.messages import RelayAnnouncement, TransceiverAnnouncement
 from antiphon.signaling.http.errors import unavailable
 from antiphon.signaling.placement.directory import STORED_TTL, Directory
 from antiphon.signaling.placement.open_rpc import OpenRpc
-from antiphon.signaling.placement.service_discovery import ServiceDiscovery, ServiceTable
+from antiphon.signaling.placement.service_discovery import SIGNALING_SERVICE, ServiceDiscovery, ServiceTable
 from antiphon.signaling.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,10 @@ class Backend:
         self._first_region = ""
         """Of those that are announced, while we are told of no own one."""
         self._two_regions = False
+        self.process_id = ""
+        """Of this process in the services register; empty before it is in it."""
+        self._metadata: dict[str, str] = {}
+        self._stop_process: Callable[[], None] | None = None
         self._others: list[tuple[str, Callable[[Msg], Awaitable[None]]]] = []
 
     def also_subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
@@ -95,8 +99,13 @@ class Backend:
         own = self._settings.region or regions.cluster_site(self._settings.cluster).region
         return bool(own and region and region != own)
 
-    def start(self) -> None:
-        """Begin to connect to NATS, for as long as it takes."""
+    def start(self, metadata: Mapping[str, str] | None = None, stop_process: Callable[[], None] | None = None) -> None:
+        """Begin to connect to NATS, for as long as it takes.
+
+        `metadata`: what the register shows of this process. `stop_process()` does what SIGTERM does: an operator may
+        ask for it.
+        """
+        self._metadata, self._stop_process = dict(metadata or {}), stop_process
         self._connecting = asyncio.create_task(self._keep_connecting())
 
     async def stop(self) -> None:
@@ -126,7 +135,11 @@ class Backend:
         await client.subscribe(subjects.ANY_RELAY_ANNOUNCE, cb=self._on_announcement(self._learn_relay))
         for subject, callback in self._others:
             await client.subscribe(subject, cb=callback)
-        await service_discovery.register(client, "antiphon-signaling")
+        metadata = self._metadata | {"region": self._settings.region}
+        service = await service_discovery.register(client, SIGNALING_SERVICE, metadata)
+        self.process_id = service.id
+        if self._stop_process is not None:
+            await process_drain.listen(client, SIGNALING_SERVICE, service.id, self._stop_process)
         log.info("connected to NATS")
         await self._read_bucket(subjects.BUCKET_TRANSCEIVERS, self._learn_transceiver)
         await self._read_bucket(subjects.BUCKET_RELAYS, self._learn_relay)

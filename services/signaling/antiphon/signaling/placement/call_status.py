@@ -24,6 +24,8 @@ STATUS_TIMEOUT: Final = 0.5
 """Seconds for an answer; transceivers that do not know the call do not answer."""
 CLIENT: Final = "client"
 """The cause of a hang-up that a client asked signaling for."""
+OPERATOR: Final = "operator"
+"""The cause of a hang-up that an operator asked for."""
 
 _REASONS: Final = {
     "client_closed": (False, "the client ended the call"),
@@ -55,6 +57,8 @@ def describe(status: CallStatus) -> Description:
     match status.cause:
         case "client":
             return Description(False, "the client ended the call")
+        case "operator":
+            return Description(False, "an operator ended the call")
         case "agent_lost":
             return Description(True, "the agent of the call is gone")
         case "slow_reader":

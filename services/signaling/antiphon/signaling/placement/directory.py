@@ -160,6 +160,11 @@ class Directory:
         own = self._region or regions.cluster_site(self._cluster).region
         return [cluster for cluster in regions.clusters_outside(own) if cluster != self._cluster or self._region]
 
+    def owners_here(self, now: float) -> list[TransceiverAnnouncement]:
+        """The transceivers of our region that are announced, whatever their state."""
+        elsewhere = set(self.clusters_elsewhere(now))
+        return [each for each in self._transceivers.live(now) if each.cluster not in elsewhere]
+
     def unknown_place(self, regions: RegionMap) -> ClientPlace:
         """A client of whom nothing is known is taken to be where this signaling serves: it was sent here."""
         site = regions.cluster_site(self._cluster)
@@ -218,6 +223,10 @@ class Directory:
     def relays(self, now: float) -> list[RelayAnnouncement]:
         """Relays that are announced and not draining."""
         return [relay for relay in self._relays.live(now) if relay.state == "ready"]
+
+    def announced_relays(self, now: float) -> list[RelayAnnouncement]:
+        """Relays that are announced, whatever their state and region."""
+        return self._relays.live(now)
 
     def relay_offers(
         self, session_id: str, now: float, client: ClientPlace | None = None, cluster: int | None = None

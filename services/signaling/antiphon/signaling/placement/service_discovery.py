@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 TRANSCEIVER_SERVICE: Final = "antiphon-transceiver"
 RELAY_SERVICE: Final = "antiphon-relay"
-PINGED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE)
+SIGNALING_SERVICE: Final = "antiphon-signaling"
+PINGED: Final = (AGENT_SERVICE, TRANSCEIVER_SERVICE, RELAY_SERVICE, SIGNALING_SERVICE)
 
 FRESH_FOR: Final = 1.0
 """Seconds for which a table is used again."""
@@ -45,11 +46,15 @@ class ServiceTable:
         """The names of the agents that answered."""
         self.troubles: dict[str, str] = {}
         """By agent: why it could not serve a caller, as one of its processes says."""
+        self.websocket_owners: set[str] = set()
+        """Ids of the signaling processes that take calls over WebSocket."""
         self.ids: set[str] = set()
         """The register's own names of all instances that answered."""
         for instance in instances:
             self.instances[instance.service] += 1
             self.ids.add(instance.id)
+            if instance.service == SIGNALING_SERVICE and instance.metadata.get("calls") == "websocket":
+                self.websocket_owners.add(instance.id)
             if instance.service == AGENT_SERVICE and (agent := instance.metadata.get("agent")):
                 self.agents.add(agent)
                 if trouble := instance.metadata.get(TROUBLE):

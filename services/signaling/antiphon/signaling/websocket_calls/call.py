@@ -89,6 +89,14 @@ class CallState:
     """The client takes events that are not of the published protocol (`antiphon.latency`)."""
     listens_to: str = ""
     """Empty: each of these calls has an agent."""
+    began_at: float = 0.0
+    """Unix time of the request."""
+    call_trace: dict[str, Any] = field(default_factory=dict)
+    """Root span of the call, as `messages.CallTrace`; empty: it is not traced."""
+    turns: int = 0
+    """Turns that agents have reported."""
+    last_turn: dict[str, Any] = field(default_factory=dict)
+    """As `messages.Turn`; empty before the first."""
 
 
 class WebSocketCall:
@@ -343,6 +351,8 @@ class WebSocketCall:
 
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
+        self.state.turns = max(self.state.turns, report.turn.number)
+        self.state.last_turn = report.turn.model_dump(exclude_none=True)
 
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""

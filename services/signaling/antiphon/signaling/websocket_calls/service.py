@@ -11,6 +11,7 @@ import contextlib
 import logging
 import secrets
 import string
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -26,6 +27,7 @@ from antiphon.runtime.nats.publisher import Publisher
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.runtime.owned_calls.agent_claims import AgentClaims
 from antiphon.runtime.owned_calls.agent_liveness import AgentLiveness
+from antiphon.runtime.owned_calls.call_listing import CallListing
 from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
@@ -35,6 +37,7 @@ from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_agent
 from antiphon.signaling.settings import Settings
 from antiphon.signaling.websocket_calls.call import MAX_CAUSE, CallState, WebSocketCall
+from antiphon.signaling.websocket_calls.call_summary import summary_of
 from antiphon.signaling.websocket_calls.call_table import CallTable
 from antiphon.signaling.websocket_calls.connection import BusOutput
 
@@ -53,6 +56,7 @@ class _Parts:
     claims: AgentClaims
     liveness: AgentLiveness
     transfers: Transfers
+    listing: CallListing[WebSocketCall]
 
 
 class WantedCall(NamedTuple):
@@ -82,8 +86,10 @@ class WebSocketCalls:
     Made by `__main__`, from `start` to the end of the process; handlers call it on the event loop.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, process_id: Callable[[], str] = lambda: "") -> None:
+        """`process_id()`: of this process in the services register."""
         self._settings = settings
+        self._process_id = process_id
         self._table: CallTable | None = None
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -133,6 +139,7 @@ class WebSocketCalls:
         await tasks.end(*self._tasks)
         if (parts := self._parts) is not None:
             await parts.transfers.close()
+            await parts.listing.close()
             await parts.publisher.drain()
             await parts.bus.close()
             await parts.client.close()
@@ -171,7 +178,7 @@ class WebSocketCalls:
         agent, session = wanted.agent, wanted.session
         loop = asyncio.get_running_loop()
         session_id = "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))
-        began = loop.time()
+        began, asked_at = loop.time(), time.time()
         ended: messages.Ended | None = None
         """Published to an agent that has accepted, where no call is made after all."""
         try:
@@ -203,6 +210,7 @@ class WebSocketCalls:
             list(caller.locked),
             wanted.model or agent,
             wanted.own_events,
+            began_at=asked_at,
         )
         output = BusOutput(session_id, agent, parts.publisher)
         call = WebSocketCall(state, output, began, self._ended)
@@ -244,7 +252,11 @@ class WebSocketCalls:
             liveness = AgentLiveness(client, table, settings.agent_lost_seconds or 30.0)
             claims = AgentClaims(client, publisher.publish, bus.turn_away)
             transfers = Transfers(bus, claims, liveness, publisher, _store_nothing)
-            parts = _Parts(client, publisher, bus, claims, liveness, transfers)
+            listing = CallListing(
+                table, publisher, self._as_owner, lambda call, owner: summary_of(call, owner, liveness.instance_of)
+            )
+            parts = _Parts(client, publisher, bus, claims, liveness, transfers, listing)
+            await client.subscribe(subjects.CALLS_LIST, cb=listing.requested)
             await client.subscribe(subjects.ANY_CALL_STATUS, cb=self._asked_for_status)
             await client.subscribe(subjects.cluster_calls(settings.cluster), cb=self._called_from_elsewhere)
             await connection.require_allowed(client)
@@ -256,6 +268,9 @@ class WebSocketCalls:
         if settings.agent_lost_seconds:
             self._tasks.append(asyncio.create_task(liveness.run()))
         log.info("up to %d calls over WebSocket are taken", settings.websocket_calls)
+
+    def _as_owner(self) -> messages.CallList:
+        return messages.CallList(owner=self._process_id(), region=self._settings.region)
 
     async def _asked_for_status(self, message: Msg) -> None:
         """Gives no answer if the call is none of ours: another owner may know it, and the first answer counts."""

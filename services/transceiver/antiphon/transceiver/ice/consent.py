@@ -27,6 +27,11 @@ class Consent:
         self._notify = notify
         self._suspect = False
 
+    @property
+    def suspect(self) -> bool:
+        """The client is silent, and has been told of as such."""
+        return self._suspect
+
     def end_reason(self, last_received: float, checked: bool, connected: bool, now: float) -> messages.EndReason | None:
         """Why the session has to end, or None. `checked`: a check has come; `connected`: the handshake is done."""
         if not connected:

@@ -19,6 +19,7 @@ from antiphon.schemas.addresses import parse_address
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
+from antiphon.transceiver.net.relay_names import RelayNames
 from antiphon.transceiver.net.tunnel_receiver import client_headers, ingress_in, send_clients
 from antiphon.transceiver.session.session import Session
 
@@ -38,11 +39,14 @@ class RelayLink:
     Owner: the process, for its whole life. Event loop only; the NATS client calls its handlers.
     """
 
-    def __init__(self, client: Client, demux: Demux, endpoints: Endpoints, relays: RelayAllowlist) -> None:
+    def __init__(
+        self, client: Client, demux: Demux, endpoints: Endpoints, relays: RelayAllowlist, names: RelayNames
+    ) -> None:
         self._client = client
         self._demux = demux
         self._endpoints = endpoints
         self._relays = relays
+        self._names = names
         self._loop = asyncio.get_running_loop()
         self._notices = TokenBucket(*NOTICES)
         self._unasked = TokenBucket(*UNASKED)
@@ -86,6 +90,7 @@ class RelayLink:
         except MalformedError as error:
             log.warning("%s", error)
             return
+        self._names.announced(relay)
         # Its hello may have come before we trusted it: send our clients unasked.
         now = self._loop.time()
         new = [each for each in self._relays.announce(relay, now) if self._unasked.take(1, now)]

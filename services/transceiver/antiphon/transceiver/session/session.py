@@ -220,6 +220,16 @@ class Session:
         return self._consent.opened_at if self._records is None and self.ended is None else None
 
     @property
+    def suspect(self) -> bool:
+        """The client has been silent for some seconds."""
+        return self._consent.suspect
+
+    @property
+    def began_at(self) -> float:
+        """Unix time of the offer; where that is not known, of this session's beginning here."""
+        return self.state.began_at or self._consent.opened_at + self._unix_offset
+
+    @property
     def connected(self) -> bool:
         """The handshake has finished and the session has not ended."""
         return self._records is not None and self.ended is None

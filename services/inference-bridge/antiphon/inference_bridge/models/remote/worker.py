@@ -25,7 +25,7 @@ from antiphon.inference_bridge.stt.transcriber import Transcriber, UnknownLangua
 from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks
-from antiphon.runtime.nats import connection, service_discovery
+from antiphon.runtime.nats import connection, process_drain, service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -145,6 +145,7 @@ async def _run_speech_model(settings: Settings, kind: Literal["stt", "tts"], sto
         name=kind, subject=subjects.worker(kind), handler=worker.on_request, queue_group=wire.QUEUE
     )
     await connection.require_allowed(client)
+    await process_drain.listen(client, wire.SERVICE, service.id, stop.set)
     await _serve(kind, stop, service, worker, client)
 
 
@@ -163,6 +164,7 @@ async def _run_language_model(settings: Settings, stop: asyncio.Event) -> None:
         await worker.start()
         service = await service_discovery.register(client, wire.SERVICE, {"kind": "llm"})
         await connection.require_allowed(client)
+        await process_drain.listen(client, wire.SERVICE, service.id, stop.set)
         await _serve("llm", stop, service, worker, client)
 
 

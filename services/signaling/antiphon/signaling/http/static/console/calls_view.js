@@ -32,7 +32,7 @@ export function liveCalls(calls, { incomplete, total, ended, report }) {
     { title: "", cell: (call) => el("button", { class: "danger small", type: "button", data: { focus: `end-${call.session_id}` }, "aria-label": `Hang up ${call.session_id}`, onclick: () => hangUp(call, ended, report) }, "Hang up") },
   ];
   return [
-    el("p", { class: "hint" }, `${calls.length}${total > calls.length ? ` of ${total}` : ""} live calls${incomplete ? "; some owners did not answer" : ""}`),
+    el("p", { class: "hint" }, `${calls.length}${total > calls.length ? ` of ${total}` : ""} live calls${incomplete.length ? `; no answer from ${plain(incomplete.join(", "), 200)}` : ""}`),
     table("Live calls", columns, calls, "No call runs now."),
   ];
 }
@@ -41,7 +41,7 @@ export async function hangUp(call, ended, report) {
   const who = `${plain(call.session_id, 40)}, with agent ${plain(call.agent, 64)}`;
   if (!(await confirmed("Hang up this call?", `${who}. The caller is cut off at once.`, "Hang up"))) return;
   try {
-    await ask(`/v1/realtime/calls/${encodeURIComponent(call.session_id)}/hangup`, { method: "POST" });
+    await ask(`/v1/operator/calls/${encodeURIComponent(call.session_id)}/hang_up`, { method: "POST" });
     report(`${call.session_id} was ended.`);
   } catch (error) {
     if (error.status === 404) report(`${call.session_id} had ended already.`);

@@ -45,9 +45,8 @@ function live() {
   return {
     title: "Live calls", place: [el("h2", {}, "Live calls"), place],
     async refresh(signal) {
-      const said = await ask("/v1/operator/calls", { signal });
-      const calls = said.data ?? said.calls ?? [];
-      renew(place, ...liveCalls(calls, { total: said.total ?? calls.length, incomplete: said.incomplete ?? false, ended: soon, report }));
+      const { data, total, incomplete } = await ask("/v1/operator/calls?limit=500", { signal });
+      renew(place, ...liveCalls(data, { total, incomplete, ended: soon, report }));
     },
   };
 }
@@ -71,8 +70,8 @@ function allProcesses() {
   return {
     title: "Processes", place: [place],
     async refresh(signal) {
-      const said = await ask("/v1/operator/processes", { signal });
-      renew(place, ...processes(said.data ?? said.processes ?? [], { changed: soon, report }));
+      const { data } = await ask("/v1/operator/processes", { signal });
+      renew(place, ...processes(data, { changed: soon, report }));
     },
   };
 }
@@ -85,7 +84,7 @@ function oneCall(id) {
     title: `Call ${plain(id, 64)}`, place: [place],
     async refresh(signal) {
       const [call, page] = await Promise.all([
-        end ? end.call : ask(path, { signal }).catch((error) => { if (error.status === 404) return null; throw error; }),
+        end ? end.call : ask(path, { signal }).catch((error) => { if (error.status === 404 || error.code === "owner_silent") return null; throw error; }),
         pages(`${path}/timeline`, last, MAX_ENTRIES, signal),
       ]);
       if (fetched && end && !page.entries.length) return;
@@ -94,7 +93,7 @@ function oneCall(id) {
       fetched = true;
       if (!call) end = (await ask(`${path}/ended`, { signal })).data.at(-1) ?? null;
       if (!call && !end && !entries.length) throw new ApiError(`there is no call ${id}, and nothing is kept of it`, 404, "no_call");
-      const summary = (call?.session_id ? call : call?.call) ?? end?.call ?? null;
+      const summary = call ?? end?.call ?? null;
       const buttons = [
         el("button", { class: "quiet small", type: "button", data: { focus: "save" }, onclick: () => save(id, summary, end, entries) }, "Save time line"),
         end ? null : el("button", { class: "danger small", type: "button", data: { focus: "hang-up" }, onclick: () => hangUp(summary ?? { session_id: id, agent: "–" }, soon, report) }, "Hang up"),

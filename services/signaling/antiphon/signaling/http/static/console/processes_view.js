@@ -3,6 +3,7 @@
 import { ask } from "./api.js";
 import { confirmed } from "./dialogs.js";
 import { el, table } from "./dom.js";
+import { ms } from "./format.js";
 import { plain } from "./text.js";
 
 const TITLES = { "antiphon-signaling": "Signaling", "antiphon-relay": "Relays", "antiphon-transceiver": "Transceivers", "antiphon-agent": "Agents", "antiphon-worker": "Model workers" };
@@ -16,28 +17,22 @@ export function processes(list, { changed, report }) {
 }
 
 const columns = (changed, report) => [
-  { title: "Process", cell: (each) => plain(nameOf(each), 80) },
-  { title: "Version", cell: (each) => plain(each.version ?? "–", 32) },
-  { title: "Host", cell: (each) => [each.host ?? each.metadata?.host, each.pid ?? each.metadata?.pid].filter(Boolean).map((text) => plain(text, 64)).join(" · ") || "–" },
-  { title: "State", cell: (each) => plain(each.state ?? (each.trouble || each.metadata?.trouble ? `trouble: ${each.trouble ?? each.metadata.trouble}` : "ready"), 160) },
-  { title: "Load", class: "n", cell: loadOf },
-  { title: "", cell: (each) => el("button", { class: "danger small", type: "button", data: { focus: `drain-${each.id}` }, "aria-label": `Drain ${plain(nameOf(each), 80)}`, onclick: () => drain(each, changed, report) }, "Drain") },
+  { title: "Process", cell: (each) => plain(each.name || each.id, 80) },
+  { title: "Version", cell: (each) => plain(each.version, 32) },
+  { title: "Host", cell: (each) => [each.host, each.pid].filter(Boolean).map((text) => plain(text, 64)).join(" · ") || "–" },
+  { title: "Region", cell: (each) => plain(each.region || "–", 64) },
+  { title: "State", cell: (each) => el("span", { class: each.trouble ? "state suspect" : "state" }, each.trouble ? `trouble: ${plain(each.trouble, 160)}` : plain(each.state || "answers", 20)) },
+  { title: "Calls", class: "n", cell: (each) => (each.taken === null ? "–" : each.capacity === null ? String(each.taken) : `${each.taken} of ${each.capacity}`) },
+  { title: "Late", class: "n", cell: (each) => ms(each.lateness_ms ?? NaN) },
+  { title: "", cell: (each) => el("button", { class: "danger small", type: "button", data: { focus: `drain-${each.id}` }, "aria-label": `Drain ${plain(each.service, 40)} ${plain(each.name || each.id, 80)}`, onclick: () => drain(each, changed, report) }, "Drain") },
 ];
 
-const nameOf = (each) => each.name ?? each.metadata?.agent ?? each.metadata?.name ?? each.metadata?.kind ?? each.id;
-
-function loadOf(each) {
-  const [used, room] = [each.load ?? each.sessions ?? each.calls, each.capacity];
-  if (Number.isFinite(used)) return Number.isFinite(room) && room > 0 ? `${used} of ${room}` : String(used);
-  return "–";
-}
-
 async function drain(each, changed, report) {
-  const text = `${plain(each.service, 40)} ${plain(nameOf(each), 80)} hands its calls over where it can, takes no more, and ends.`;
+  const text = `${plain(each.service, 40)} ${plain(each.name || each.id, 80)} hands its calls over where it can, takes no more, and ends.`;
   if (!(await confirmed("Drain this process?", text, "Drain"))) return;
   try {
     await ask(`/v1/operator/processes/${encodeURIComponent(each.service)}/${encodeURIComponent(each.id)}/drain`, { method: "POST" });
-    report(`${nameOf(each)} drains.`);
+    report(`${each.name || each.id} drains.`);
   } catch (error) {
     report(error.message, true);
   }
