@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from nats.aio.msg import Msg
 from support.models.sounds import tone
@@ -108,7 +109,7 @@ def publish_call(tap: Tap, session_id: str = CALL, text: str = "What time is it?
     """All messages of a short call; the caller's tone has 440 Hz, the agent's 880."""
 
     def take(subject: str, data: bytes, owner: bool = False) -> None:
-        asyncio.run((tap.on_owner if owner else tap.on_message)(Msg(None, subject, data=data)))  # type: ignore[arg-type]
+        _done((tap.on_owner if owner else tap.on_message)(Msg(None, subject, data=data)))  # type: ignore[arg-type]
 
     def event(message: messages.Message) -> None:
         take(subjects.session_event(AGENT, session_id), messages.encode(message))
@@ -139,6 +140,15 @@ def publish_call(tap: Tap, session_id: str = CALL, text: str = "What time is it?
     event(messages.Ended(reason="client_closed"))
     ended = messages.CallEnded(call=summary(session_id, state="ended"), ended=BEGAN + 3, reason="client_closed")
     take(subjects.call_ended(session_id), messages.encode(ended), owner=True)
+
+
+def _done(work: Coroutine[Any, Any, None]) -> None:
+    """Run what waits for nothing: a loop may be running in this thread, such as that of Playwright."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("it waits")
 
 
 def recorded_call(folder: Path, text: str = "What time is it?") -> Path:

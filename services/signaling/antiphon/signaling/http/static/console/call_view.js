@@ -33,8 +33,8 @@ export function callView({ id, call, ended, model, buttons = [], above = null })
     section("Turns", waterfalls(model)),
     section("Loss, jitter and round trip", model.points.length ? el("div", { class: "curves" }, pictures(curves(model), until - model.began)) : el("p", { class: "nothing" }, "No statistics yet: they come every 5 s.")),
     section("What was said", transcripts(model)),
-    section("Where it ran", happened(model.places, model.began, "It has not moved.")),
-    section("Events", happened(model.events, model.began, "No event is kept.")),
+    section("Where it ran", happened("Places", model.places, model.began, "It has not moved.")),
+    section("Events", happened("List of events", model.events, model.began, "No event is kept.")),
   ];
 }
 

@@ -29,7 +29,7 @@ export function liveCalls(calls, { incomplete, total, ended, report }) {
     { title: "Lost", class: "n", cell: lostOf },
     { title: "Late", class: "n", cell: (call) => ms(call.lateness_ms ?? NaN) },
     { title: "Last turn", class: "n", cell: (call) => { const { list, total: sum } = measured(call.last_turn?.parts); return list.length ? ms(sum) : "–"; } },
-    { title: "", cell: (call) => el("button", { class: "danger small", type: "button", data: { focus: `end-${call.session_id}` }, "aria-label": `Hang up ${call.session_id}`, onclick: () => hangUp(call, ended, report) }, "Hang up") },
+    { title: "Action", cell: (call) => el("button", { class: "danger small", type: "button", data: { focus: `end-${call.session_id}` }, "aria-label": `Hang up ${call.session_id}`, onclick: () => hangUp(call, ended, report) }, "Hang up") },
   ];
   return [
     el("p", { class: "hint" }, `${calls.length}${total > calls.length ? ` of ${total}` : ""} live calls${incomplete.length ? `; no answer from ${plain(incomplete.join(", "), 200)}` : ""}`),

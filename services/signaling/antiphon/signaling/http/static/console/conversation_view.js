@@ -10,18 +10,20 @@ export const WORDS_OFF = "No words are kept of this call. They are only where th
 
 export function transcripts({ words, began }) {
   if (!words.length) return el("p", { class: "nothing" }, WORDS_OFF);
-  return el("ol", { class: "said" }, words.slice(-MOST).map((entry) => el("li", { class: entry.side === "agent" ? "agent" : "caller" },
+  return scrolled("Transcripts", el("ol", { class: "said" }, words.slice(-MOST).map((entry) => el("li", { class: entry.side === "agent" ? "agent" : "caller" },
     el("span", { class: "when" }, `${offset(entry.at - began)} ${entry.side === "agent" ? "agent, as played" : "caller"}`),
-    el("p", {}, shown(entry.text), entry.complete === false ? el("em", {}, " – interrupted here") : null))));
+    el("p", {}, shown(entry.text), entry.complete === false ? el("em", {}, " – interrupted here") : null)))));
 }
 
-export function happened(events, began, nothing) {
+export function happened(title, events, began, nothing) {
   if (!events.length) return el("p", { class: "nothing" }, nothing);
-  return el("ol", { class: "events" }, events.slice(-MOST).map((event) => el("li", {},
+  return scrolled(title, el("ol", { class: "events" }, events.slice(-MOST).map((event) => el("li", {},
     el("span", { class: "when" }, offset(event.at - began)), " ",
     el("strong", {}, plain(event.name, 64)), " ",
-    el("span", { class: "detail" }, details(event.detail)))));
+    el("span", { class: "detail" }, details(event.detail))))));
 }
+
+const scrolled = (title, list) => el("div", { class: "scrolled", role: "region", tabindex: 0, "aria-label": title, data: { focus: title } }, list);
 
 function details(detail) {
   if (!detail || typeof detail !== "object") return "";

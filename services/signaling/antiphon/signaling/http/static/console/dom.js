@@ -23,10 +23,10 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A heading and a table. `columns`: { title, cell(row), class }; `key(row)` keeps the focus over a renewal. */
+/** A table that scrolls sideways where it has to. `columns`: { title, cell(row), class }; `nothing`: the text without rows. */
 export function table(caption, columns, rows, nothing) {
   if (!rows.length) return el("p", { class: "nothing" }, nothing);
-  return el("div", { class: "wide", role: "region", "aria-label": caption, tabindex: 0 },
+  return el("div", { class: "wide", role: "region", "aria-label": `${caption}: table`, tabindex: 0 },
     el("table", {},
       el("caption", { class: "for-screen-readers" }, caption),
       el("thead", {}, el("tr", {}, columns.map(({ title, class: kind }) => el("th", { scope: "col", class: kind }, title)))),
@@ -37,9 +37,9 @@ export function table(caption, columns, rows, nothing) {
 export function renew(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const open = new Set([...place.querySelectorAll("details[open]")].map((each) => each.dataset.focus));
-  const scrolled = [...place.querySelectorAll(".wide")].map((each) => [each.scrollLeft, each.scrollTop]);
+  const scrolled = [...place.querySelectorAll(".wide, .scrolled")].map((each) => [each.scrollLeft, each.scrollTop]);
   place.replaceChildren(...children.filter((child) => child != null));
   for (const each of place.querySelectorAll("details")) if (open.has(each.dataset.focus)) each.open = true;
-  [...place.querySelectorAll(".wide")].forEach((each, n) => scrolled[n] && each.scrollTo(...scrolled[n]));
+  [...place.querySelectorAll(".wide, .scrolled")].forEach((each, n) => scrolled[n] && each.scrollTo(...scrolled[n]));
   if (focused) [...place.querySelectorAll("[data-focus]")].find((each) => each.dataset.focus === focused)?.focus({ preventScroll: true });
 }

@@ -24,7 +24,7 @@ const columns = (changed, report) => [
   { title: "State", cell: (each) => el("span", { class: each.trouble ? "state suspect" : "state" }, each.trouble ? `trouble: ${plain(each.trouble, 160)}` : plain(each.state || "answers", 20)) },
   { title: "Calls", class: "n", cell: (each) => (each.taken === null ? "–" : each.capacity === null ? String(each.taken) : `${each.taken} of ${each.capacity}`) },
   { title: "Late", class: "n", cell: (each) => ms(each.lateness_ms ?? NaN) },
-  { title: "", cell: (each) => el("button", { class: "danger small", type: "button", data: { focus: `drain-${each.id}` }, "aria-label": `Drain ${plain(each.service, 40)} ${plain(each.name || each.id, 80)}`, onclick: () => drain(each, changed, report) }, "Drain") },
+  { title: "Action", cell: (each) => el("button", { class: "danger small", type: "button", data: { focus: `drain-${each.id}` }, "aria-label": `Drain ${plain(each.service, 40)} ${plain(each.name || each.id, 80)}`, onclick: () => drain(each, changed, report) }, "Drain") },
 ];
 
 async function drain(each, changed, report) {
