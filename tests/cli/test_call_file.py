@@ -51,11 +51,14 @@ def test_one_file_holds_both_voices_the_words_the_turns_and_the_end(tmp_path: Pa
         ("agent", "It is nine.", True),
         ("agent", "And it", False),
     ], "each once, as played, although the owner has kept words as well"
+    assert all(BEGAN <= each["at"] < BEGAN + SECONDS + 1 for each in entries), "by the transceiver's clock, not ours"
+    assert head["ended"] == pytest.approx(BEGAN + SECONDS, abs=1)
     assert [each["turn"]["number"] for each in entries if each["type"] == "turn"] == [1]
     assert [each["name"] for each in entries if each["type"] == "event"] == ["connected", "ended"]
     sound = ogg_opus.read(read_part(path, "audio.ogg", 1 << 22), RATE)
     assert len(sound) == pytest.approx(SECONDS * RATE, abs=RATE // 50)
     assert loudest_hertz(sound[:, 0], RATE) == pytest.approx(440, abs=2)
+    assert loudest_hertz(sound[:, 1], RATE) == pytest.approx(880, abs=2)
     peaks = np.frombuffer(read_part(path, "peaks.u8", 1 << 20), np.uint8).reshape(-1, 2)
     assert len(peaks) == SECONDS * 50
     assert peaks[10:, 0].min() == 8000 >> 7

@@ -128,6 +128,7 @@ def publish_call(tap: Tap, session_id: str = CALL, text: str = "What time is it?
     for number in range(50):
         frame = AudioFrame(number, number * 480, 1, 24000, 0, 1, agent[number * 960 : (number + 1) * 960])
         take(subjects.audio_out(AGENT, session_id), pack_frame(frame))
+    event(messages.Playout(generation=1, played_samples=24000, rate=24000, queued_ms=0, state="ended"))
     says("conversation.item.input_audio_transcription.completed", item_id="c1", transcript=text)
     says("response.output_audio_transcript.done", response_id="r1", item_id="a1", transcript="It is nine.")
     says("response.done", response={"id": "r1", "status": "completed"})

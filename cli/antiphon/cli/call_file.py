@@ -83,7 +83,7 @@ class CallFile:
             return
         if self._ogg is None:
             self._ogg = OggWriter(rate)
-            self._head |= {"audio_began": began, "rate": rate}
+            self._head |= {"began": began, "audio_began": began, "rate": rate}
             self._write_head()
             self._open[AUDIO].write(self._ogg.begin())
         self._samples += len(pcm) // 4
@@ -120,6 +120,7 @@ class CallFile:
             "reason": self.timeline.reason,
             "cause": self.timeline.cause,
             "call": self.timeline.summary,
+            "began": self.timeline.summary["began"] if self.timeline.summary else self._head["began"],
             "audio_seconds": round(seconds, 3),
             "missed_entries": self.timeline.missed,
         }

@@ -42,6 +42,8 @@ MAX_REMEMBERED: Final = 1000
 """Ended calls, whose late messages begin no new file."""
 IDLE_S: Final = 60.0
 """Seconds without a message after which a call counts as ended."""
+MAX_HELD: Final = 64
+"""Messages of a call that wait for the first audio of its caller."""
 ENDED_WAIT: Final = 1.0
 """Seconds after a call's end in which its owner sums it up."""
 _WRITE_EVERY: Final = 0.5
@@ -60,8 +62,11 @@ class Writer(Protocol):
     def agent(self, name: str) -> None:
         """The agent that has the call."""
 
-    def message(self, kind: str, data: bytes, line: str) -> None:
-        """A message of the session, and it as a line of the time line; empty for audio."""
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
+        """A message of the session, and it as a line of the time line; empty for audio.
+
+        `at`: Unix time by the clock of the call's transceiver; None: that one is not known yet.
+        """
 
     def owner(self, kind: str, data: bytes) -> None:
         """`timeline` or `ended`, from the call's owner."""
@@ -72,8 +77,8 @@ class Writer(Protocol):
     def flush(self) -> None:
         """Write out what is waiting."""
 
-    def close(self, ended: bool) -> None:
-        """Finish. `ended`: the call did; else the recorder stops before."""
+    def close(self, ended: bool, at: float) -> None:
+        """Finish, at this Unix time of the transceiver's. `ended`: the call did; else the recorder stops before."""
 
 
 class WavWriter:
@@ -87,7 +92,7 @@ class WavWriter:
     def agent(self, name: str) -> None:
         pass
 
-    def message(self, kind: str, data: bytes, line: str) -> None:
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
         if line:
             self._lines.write(line + "\n")
 
@@ -106,7 +111,7 @@ class WavWriter:
     def flush(self) -> None:
         self._lines.flush()
 
-    def close(self, ended: bool) -> None:
+    def close(self, ended: bool, at: float) -> None:
         if self._wave is not None:
             self._wave.close()
         self._lines.close()
@@ -118,14 +123,23 @@ class CallFileWriter:
     def __init__(self, folder: Path, session_id: str) -> None:
         self._file = CallFile(folder, session_id, time.time())
         self.path = self._file.path
+        self._held: list[tuple[str, bytes]] = []
+        """Messages that came before the first audio of the caller: by which clock it goes is not known yet."""
 
     def agent(self, name: str) -> None:
         self._file.agent(name)
 
-    def message(self, kind: str, data: bytes, line: str) -> None:
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
         if line:
             self._file.message(line)
-            self._file.entries(self._file.timeline.session(kind, data, time.time()))
+            self._held.append((kind, data))
+        if at is not None or len(self._held) > MAX_HELD:
+            self._write_held(at)
+
+    def _write_held(self, at: float | None) -> None:
+        held, self._held = self._held, []
+        for kind, data in held:
+            self._file.entries(self._file.timeline.session(kind, data, time.time() if at is None else at))
 
     def owner(self, kind: str, data: bytes) -> None:
         if kind == "ended":
@@ -143,8 +157,9 @@ class CallFileWriter:
         """The disc is full: nothing more is written."""
         self._file.cut = "disc"
 
-    def close(self, ended: bool) -> None:
-        self._file.close(time.time() if ended else None)
+    def close(self, ended: bool, at: float) -> None:
+        self._write_held(at)
+        self._file.close(at if ended else None)
 
 
 class _Call:
@@ -156,6 +171,7 @@ class _Call:
         self._followed: FollowedAgent[tuple[str, bytes]] = FollowedAgent()
         self.last_message_at = time.monotonic()
         self.ended_at: float | None = None
+        self._ended_unix = 0.0
 
     def message(self, agent: str, kind: str, data: bytes) -> None:
         """Take a message that came under this agent's name; what is no part of the call is left out."""
@@ -173,11 +189,16 @@ class _Call:
             for each in followed.transferred(agent, self.recording.take_transfer()):
                 self._take(*each)
         if self.recording.ended and self.ended_at is None:
-            self.ended_at = time.monotonic()
+            self.ended_at, self._ended_unix = time.monotonic(), self._owner_time(time.time_ns())
 
     def _take(self, kind: str, data: bytes) -> None:
         """Events go to the time line at once."""
-        self.writer.message(kind, data, self.recording.message(kind, data, time.time_ns()))
+        now_ns = time.time_ns()
+        line = self.recording.message(kind, data, now_ns)
+        self.writer.message(kind, data, line, self._owner_time(now_ns) if self.recording.knows_clock else None)
+
+    def _owner_time(self, now_ns: int) -> float:
+        return self.recording.owner_ns(now_ns) / 1e9
 
     def write(self, everything: bool = False) -> None:
         """Write the audio to which nothing is added any more."""
@@ -188,7 +209,7 @@ class _Call:
     def close(self) -> None:
         """Write all audio and close the files."""
         self.write(everything=True)
-        self.writer.close(self.recording.ended)
+        self.writer.close(self.recording.ended, self._ended_unix or self._owner_time(time.time_ns()))
 
 
 class Tap:

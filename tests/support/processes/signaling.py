@@ -321,7 +321,7 @@ class StandIns:
         return self._begin(part, begin())
 
     def operated(self, owner: StandIn, calls: list[CallSummary]) -> list[str]:
-        """The transceiver's calls, as operators list them (`calls` may change), and its drain: the subjects of drains."""
+        """The transceiver lists these calls (`calls` may change) and takes drains: the subjects of those."""
         assert isinstance(owner.announcement, TransceiverAnnouncement)
         place = owner.announcement
         drains: list[str] = []

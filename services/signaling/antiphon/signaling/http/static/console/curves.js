@@ -3,7 +3,7 @@
 import { el, svg } from "./dom.js";
 import { duration, number } from "./format.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [640, 120, 44, 18];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [420, 130, 40, 18];
 const MOST = 1500; // points of a line that are drawn
 
 /** The figures `timeline.curves` gives, for `until` seconds. */
@@ -19,7 +19,7 @@ function picture({ title, unit, lines }, seconds) {
   const said = lines.map((line) => `${line.name}: last ${number(line.points.at(-1)[1], 1)} ${unit}, at most ${number(Math.max(...line.points.slice(-MOST).map(([, v]) => v)), 1)} ${unit}`).join("; ");
   return el("figure", { class: "curve" },
     el("figcaption", {}, `${title} (${unit})`),
-    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}. ${said}`, preserveAspectRatio: "none" },
+    svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": `${title}. ${said}` },
       [0, top / 2, top].map((value) => svg("g", {},
         svg("line", { class: "grid", x1: LEFT, x2: WIDTH, y1: y(value), y2: y(value) }),
         svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, number(value, top < 4 ? 1 : 0)))),
