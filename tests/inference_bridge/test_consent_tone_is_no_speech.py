@@ -13,7 +13,7 @@ from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE, WINDOW
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.pure, pytest.mark.models]
 
 
 @pytest.mark.parametrize("level", [3000, 9000, 24000])
