@@ -24,7 +24,7 @@ AMPLITUDE: Final = 3000
 DEFAULT_EVERY: Final = 15.0
 MIN_EVERY: Final = 5.0
 MAX_EVERY: Final = 300.0
-_FADE_SECONDS: Final = 0.005
+_FADE_SECONDS: Final = 0.010
 _LOUDEST: Final = 32767
 
 
@@ -97,7 +97,7 @@ class ConsentTone:
 
 @cache
 def _frame_of_tone(number: int, rate: int) -> array[int]:
-    """One of `FRAMES`; the first and the last one have an edge of 5 ms, so that nothing clicks."""
+    """One of `FRAMES`; the first and the last one have an edge of 10 ms, so that nothing clicks."""
     count, edge = rate // 50, round(rate * _FADE_SECONDS)
 
     def level(at: int) -> float:
