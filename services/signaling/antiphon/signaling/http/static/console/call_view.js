@@ -10,13 +10,13 @@ import { curves } from "./timeline.js";
 import { waterfalls } from "./waterfall.js";
 
 /** `call`: its summary, or null; `ended`: { reason, cause, ended } or null; `model`: of `timeline.read`. */
-export function callView({ id, call, ended, model, buttons = [], above = null }) {
+export function callView({ id, call, ended, model, agents = [], buttons = [], above = null }) {
   const until = ended?.ended ?? (call && call.state !== "ended" ? Date.now() / 1000 : model.until);
   const facts = [
     ["State", ended ? `ended: ${plain(ended.reason, 40)}${ended.cause ? ` (${plain(ended.cause, 200)})` : ""}` : plain(call?.state ?? "not known", 20)],
     ["Began", moment(model.began)],
     ["Lasted", duration(until - model.began)],
-    ["Agent", call ? plain(call.agent, 64) + (call.instance ? ` (${plain(call.instance, 64)})` : "") : "–"],
+    ["Agent", call ? plain(call.agent, 64) + (call.instance ? ` (${plain(call.instance, 64)})` : "") : agents.slice(0, 8).map((name) => plain(name, 64)).join(", ") || "–"],
     ["Where", call ? placeOf(call) : "–"],
     ["Path", plain(call?.path || "–", 20)],
     ["Moved", call ? `${call.moves ?? 0} times` : "–"],

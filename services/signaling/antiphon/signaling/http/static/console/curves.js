@@ -36,6 +36,6 @@ function thin(points) {
 
 /** The next of 1, 2, 5, 10 ... above. */
 function nice(value) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 0.5)));
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value) ?? value;
 }

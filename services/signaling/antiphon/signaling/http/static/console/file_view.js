@@ -21,7 +21,7 @@ export function fileView(failed) {
       const model = read(recording.entries, { began: recording.head.began });
       playing = player(recording, model);
       shown.replaceChildren(...callView({
-        id: plain(recording.head.session_id ?? file.name, 64), call: recording.call, ended: recording.ended, model, above: playing.element,
+        id: plain(recording.head.session_id ?? file.name, 64), call: recording.call, ended: recording.ended, model, agents: Array.isArray(recording.head.agents) ? recording.head.agents : [], above: playing.element,
       }).filter(Boolean));
       failed("");
     } catch (error) {
