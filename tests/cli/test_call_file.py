@@ -132,15 +132,16 @@ def test_what_the_caller_writes_is_among_the_words() -> None:
     assert [json.loads(each)["text"] for each in line.session("data.in", data, 1.0)] == ["by hand"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["[]", "7", "null", "{", '{"type": []}', '{"type": "response.done", "response": []}', "[" * 5000]
-    + [
-        json.dumps({"type": "conversation.item.create", "item": each})
-        for each in ([], {"role": "user", "content": [7]})
-    ]
-    + [json.dumps({"type": "response.output_audio_transcript.done", "transcript": each}) for each in ([], 5, None)],
-)
+ITEMS: list[object] = [[], {"role": "user", "content": [7]}]
+TRANSCRIPTS: list[object] = [[], 5, None]
+NO_MESSAGES = [
+    *("[]", "7", "null", "{", '{"type": []}', '{"type": "response.done", "response": []}', "[" * 5000),
+    *(json.dumps({"type": "conversation.item.create", "item": item}) for item in ITEMS),
+    *(json.dumps({"type": "response.output_audio_transcript.done", "transcript": text}) for text in TRANSCRIPTS),
+]
+
+
+@pytest.mark.parametrize("text", NO_MESSAGES)
 def test_what_is_no_message_is_harmless(text: str) -> None:
     line = RecordedTimeline()
     for kind in ("data.in", "data.out"):
