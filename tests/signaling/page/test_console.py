@@ -152,6 +152,7 @@ def test_ended_calls_are_searched_and_hostile_texts_do_no_harm(open_console: Ope
     expect(page.locator("main")).to_contain_text("ended: dtls_failed")
 
 
+@pytest.mark.nightly
 def test_a_process_is_drained_after_a_question(open_console: Open, stack: Stack) -> None:
     page = open_console("#processes")
     button = page.get_by_role("button", name="Drain antiphon-transceiver 0.").first
@@ -197,6 +198,7 @@ def test_a_recording_is_opened_from_its_file_and_played(open_console: Open, tmp_
     assert len(set(page.evaluate(f"[...{picture}]"))) > 6, "the waves are drawn"
 
 
+@pytest.mark.nightly
 def test_files_that_are_no_recordings_say_so(open_console: Open, tmp_path: Path) -> None:
     page = open_console("#file")
     good = recorded_call(tmp_path).read_bytes()
@@ -217,6 +219,7 @@ def test_files_that_are_no_recordings_say_so(open_console: Open, tmp_path: Path)
         expect(page.get_by_role("alert").first).to_contain_text(said)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_of_the_console_stands_out(open_console: Open, scheme: str) -> None:
     page = open_console(f"#call/{LIVE}", color_scheme=scheme)
