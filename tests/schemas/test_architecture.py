@@ -89,7 +89,10 @@ INSIDE: Final = {
     "transceiver.copies": "failover net session",
     "signaling.connections": "http.errors settings trusted_proxies",
     "signaling.calls": "auth http placement settings",
-    "signaling.http": "auth calls limits operators placement protocols settings trusted_proxies websocket_calls",
+    "signaling.http": (
+        "auth calls console limits operators placement protocols settings trusted_proxies websocket_calls"
+    ),
+    "signaling.console": "auth http operators.routes",
     "signaling.auth": "http.errors limits.limits watched_file",
     "signaling.limits": "http.errors placement.backend settings",
     "signaling.placement": "http.errors settings watched_file",

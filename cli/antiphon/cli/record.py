@@ -1,25 +1,31 @@
 """`antiphon record`: subscribes to calls on NATS and writes them to files. No part of a call waits for it.
 
-Per call a stereo WAV file (left the caller as the agent got it, right the speech at the time the caller got it) and a
-time line, one JSON object per line. Recording people needs their consent in most places: this command does not ask.
+With `--to` each call becomes one file (`call_file`): both sides, words, turns, events and loss on one clock. With
+`--out` it becomes a stereo WAV file (left the caller as the agent got it, right the speech at the time the caller got
+it) and a time line, one JSON object per line. The credential of the recorder publishes nothing. Recording people needs
+their consent in most places: this command does not ask; `ANTIPHON_CONSENT_TONE` lets the transceivers tell callers.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import sys
 import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from nats.aio.msg import Msg
 
 from antiphon.cli.bus_client import on_the_bus
+from antiphon.cli.call_file import CallFile, finish_left
+from antiphon.cli.disc_limit import DiscLimit, size_of
 from antiphon.cli.errors import UsageError
 from antiphon.cli.recording import Recording
 from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
@@ -36,19 +42,136 @@ MAX_REMEMBERED: Final = 1000
 """Ended calls, whose late messages begin no new file."""
 IDLE_S: Final = 60.0
 """Seconds without a message after which a call counts as ended."""
+MAX_HELD: Final = 64
+"""Messages of a call that wait for the first audio of its caller."""
+ENDED_WAIT: Final = 1.0
+"""Seconds after a call's end in which its owner sums it up."""
 _WRITE_EVERY: Final = 0.5
+_LOOK_EVERY: Final = 5.0
+"""Seconds between two looks at the disc."""
+LOCK: Final = ".antiphon-record"
+"""In the folder of `--to`, locked: what a running recorder has not packed yet is no leftover."""
+_ANY_TOLD: Final = (subjects.ANY_CALL_TIMELINE, subjects.ANY_CALL_ENDED)
 
 
-class _Files:
-    """The open files of one call. Owned by `Tap`, until `close`; called on its loop."""
+class Writer(Protocol):
+    """What is made of one call. Owned by `Tap`, until `close`; called on its loop."""
+
+    path: Path
+
+    def agent(self, name: str) -> None:
+        """The agent that has the call."""
+
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
+        """A message of the session, and it as a line of the time line; empty for audio.
+
+        `at`: Unix time by the clock of the call's transceiver; None: that one is not known yet.
+        """
+
+    def owner(self, kind: str, data: bytes) -> None:
+        """`timeline` or `ended`, from the call's owner."""
+
+    def audio(self, pcm: bytes, rate: int, began: float) -> None:
+        """More sound of both sides."""
+
+    def flush(self) -> None:
+        """Write out what is waiting."""
+
+    def close(self, ended: bool, at: float) -> None:
+        """Finish, at this Unix time of the transceiver's. `ended`: the call did; else the recorder stops before."""
+
+
+class WavWriter:
+    """A stereo WAV file and a file of lines beside it."""
 
     def __init__(self, folder: Path, session_id: str) -> None:
-        self.recording = Recording(session_id)
-        self._followed: FollowedAgent[tuple[str, bytes]] = FollowedAgent()
-        self.last_message_at = time.monotonic()
-        self._path = folder / f"{session_id}.wav"
+        self.path = folder / f"{session_id}.wav"
         self._wave: wave.Wave_write | None = None
         self._lines: IO[str] = (folder / f"{session_id}.jsonl").open("w", encoding="utf-8")
+
+    def agent(self, name: str) -> None:
+        pass
+
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
+        if line:
+            self._lines.write(line + "\n")
+
+    def owner(self, kind: str, data: bytes) -> None:
+        pass
+
+    def audio(self, pcm: bytes, rate: int, began: float) -> None:
+        if pcm and self._wave is None:
+            self._wave = wave.open(str(self.path), "wb")  # noqa: SIM115 - open for as long as the call
+            self._wave.setnchannels(2)
+            self._wave.setsampwidth(2)
+            self._wave.setframerate(rate)
+        if pcm and self._wave is not None:
+            self._wave.writeframesraw(pcm)
+
+    def flush(self) -> None:
+        self._lines.flush()
+
+    def close(self, ended: bool, at: float) -> None:
+        if self._wave is not None:
+            self._wave.close()
+        self._lines.close()
+
+
+class CallFileWriter:
+    """One `.antiphon` file."""
+
+    def __init__(self, folder: Path, session_id: str) -> None:
+        self._file = CallFile(folder, session_id, time.time())
+        self.path = self._file.path
+        self._held: list[tuple[str, bytes]] = []
+        """Messages that came before the first audio of the caller: by which clock it goes is not known yet."""
+
+    def agent(self, name: str) -> None:
+        self._file.agent(name)
+
+    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
+        if line:
+            self._file.message(line)
+            self._held.append((kind, data))
+        if at is not None or len(self._held) > MAX_HELD:
+            self._write_held(at)
+
+    def _write_held(self, at: float | None) -> None:
+        held, self._held = self._held, []
+        for kind, data in held:
+            self._file.entries(self._file.timeline.session(kind, data, time.time() if at is None else at))
+
+    def owner(self, kind: str, data: bytes) -> None:
+        if kind == "ended":
+            self._file.timeline.ended(data)
+        else:
+            self._file.entries(self._file.timeline.owner(data))
+
+    def audio(self, pcm: bytes, rate: int, began: float) -> None:
+        self._file.audio(pcm, rate, began)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def end_for_disc(self) -> None:
+        """The disc is full: nothing more is written."""
+        self._file.cut = "disc"
+
+    def close(self, ended: bool, at: float) -> None:
+        self._write_held(at)
+        self._file.close(at if ended else None)
+
+
+class _Call:
+    """One call that is being recorded. Owned by `Tap`, until `close`; called on its loop."""
+
+    def __init__(self, writer: Writer, session_id: str) -> None:
+        self.recording = Recording(session_id)
+        self.writer = writer
+        self._followed: FollowedAgent[tuple[str, bytes]] = FollowedAgent()
+        self.last_message_at = time.monotonic()
+        self.ended_at: float | None = None
+        self._ended_unix = 0.0
 
     def message(self, agent: str, kind: str, data: bytes) -> None:
         """Take a message that came under this agent's name; what is no part of the call is left out."""
@@ -59,44 +182,53 @@ class _Files:
         if not followed.is_of_session(agent, (kind, data), hold=kind != "event"):
             return
         self.last_message_at = time.monotonic()
+        self.writer.agent(agent)
         for each in (*held, (kind, data)):
             self._take(*each)
         if self.recording.transferred_to:
             for each in followed.transferred(agent, self.recording.take_transfer()):
                 self._take(*each)
+        if self.recording.ended and self.ended_at is None:
+            self.ended_at, self._ended_unix = time.monotonic(), self._owner_time(time.time_ns())
 
     def _take(self, kind: str, data: bytes) -> None:
         """Events go to the time line at once."""
-        line = self.recording.message(kind, data, time.time_ns())
-        if line:
-            self._lines.write(line + "\n")
+        now_ns = time.time_ns()
+        line = self.recording.message(kind, data, now_ns)
+        self.writer.message(kind, data, line, self._owner_time(now_ns) if self.recording.knows_clock else None)
+
+    def _owner_time(self, now_ns: int) -> float:
+        return self.recording.owner_ns(now_ns) / 1e9
 
     def write(self, everything: bool = False) -> None:
         """Write the audio to which nothing is added any more."""
-        pcm = self.recording.voices.take(everything)
-        if pcm and self._wave is None:
-            self._wave = wave.open(str(self._path), "wb")  # noqa: SIM115 - open for as long as the call
-            self._wave.setnchannels(2)
-            self._wave.setsampwidth(2)
-            self._wave.setframerate(self.recording.voices.rate)
-        if pcm and self._wave is not None:
-            self._wave.writeframesraw(pcm)
-        self._lines.flush()
+        voices = self.recording.voices
+        self.writer.audio(voices.take(everything), voices.rate, voices.began)
+        self.writer.flush()
 
     def close(self) -> None:
         """Write all audio and close the files."""
         self.write(everything=True)
-        if self._wave is not None:
-            self._wave.close()
-        self._lines.close()
+        self.writer.close(self.recording.ended, self._ended_unix or self._owner_time(time.time_ns()))
 
 
 class Tap:
     """All calls that are being recorded. Made by the command, which calls it on the loop of its NATS client."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._calls: dict[str, _Files] = {}
+    def __init__(
+        self,
+        folder: Path,
+        make: Callable[[Path, str], Writer] = WavWriter,
+        limit: DiscLimit | None = None,
+        ended_wait: float = 0.0,
+    ) -> None:
+        """`limit`: of the disc. `ended_wait`: seconds after a call's end in which its owner may still say more."""
+        self._folder, self._make = folder, make
+        self._limit = limit
+        self._ended_wait = ended_wait
+        self._has_room = True
+        self._next_look = 0.0
+        self._calls: dict[str, _Call] = {}
         self._ended: dict[str, None] = {}  # oldest first
 
     async def on_message(self, message: Msg) -> None:
@@ -105,31 +237,59 @@ class Tap:
             agent, session_id, kind = subjects.parse_session_subject(message.subject)
         except MalformedError:
             return
-        files = self._calls.get(session_id)
-        if files is None:
+        call = self._calls.get(session_id)
+        if call is None:
             if session_id in self._ended:
                 return
-            if len(self._calls) >= MAX_CALLS:
+            if (why := self._refusal()) is not None:
                 self._remember_ended(session_id)
-                print(f"{session_id} is left out: {MAX_CALLS} calls are being recorded", file=sys.stderr, flush=True)
+                print(f"{session_id} is left out: {why}", file=sys.stderr, flush=True)
                 return
-            files = self._calls[session_id] = _Files(self._folder, session_id)
+            call = self._calls[session_id] = _Call(self._make(self._folder, session_id), session_id)
             print(f"recording {session_id}", flush=True)
-        files.message(agent, kind, message.data)
-        if files.recording.ended:
+        call.message(agent, kind, message.data)
+        if call.ended_at is not None and not self._ended_wait:
             self._close(session_id)
+
+    async def on_owner(self, message: Msg) -> None:
+        """Take what the owner of a call tells operators; of a call that is not being recorded it is left out."""
+        _, kind, session_id = message.subject.rsplit(".", 2)
+        if (call := self._calls.get(session_id)) is not None:
+            call.writer.owner(kind, message.data)
 
     def write(self) -> None:
         """Write what is due of all calls, and close those that are idle."""
-        for session_id, files in list(self._calls.items()):
-            files.write()
-            if time.monotonic() - files.last_message_at > IDLE_S:
+        now = time.monotonic()
+        self._look_at_disc(now)
+        for session_id, call in list(self._calls.items()):
+            call.write()
+            ended = call.ended_at is not None and now - call.ended_at >= self._ended_wait
+            if ended or now - call.last_message_at > IDLE_S:
                 self._close(session_id)
 
     def close(self) -> None:
         """Close the files of all calls."""
         for session_id in list(self._calls):
             self._close(session_id)
+
+    def _refusal(self) -> str | None:
+        """Why no further call is recorded, if so."""
+        if len(self._calls) >= MAX_CALLS:
+            return f"{MAX_CALLS} calls are being recorded"
+        self._look_at_disc(time.monotonic())
+        return None if self._has_room else f"{self._folder} has no room for more: see --max-size and --keep-free"
+
+    def _look_at_disc(self, now: float) -> None:
+        if self._limit is None or now < self._next_look:
+            return
+        self._next_look = now + _LOOK_EVERY
+        has_room = self._limit.has_room()
+        if self._has_room and not has_room:
+            print(f"{self._folder} has no room for more: recordings end here", file=sys.stderr, flush=True)
+            for call in self._calls.values():
+                if isinstance(call.writer, CallFileWriter):
+                    call.writer.end_for_disc()
+        self._has_room = has_room
 
     def _remember_ended(self, session_id: str) -> None:
         """Ignore further messages of this call."""
@@ -139,16 +299,28 @@ class Tap:
         self._ended[session_id] = None
 
     def _close(self, session_id: str) -> None:
-        self._calls.pop(session_id).close()
+        call = self._calls.pop(session_id)
+        call.close()
         self._remember_ended(session_id)
-        print(f"recorded {self._folder / session_id}.wav", flush=True)
+        print(f"recorded {call.writer.path}", flush=True)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `antiphon record`."""
-    parser.add_argument("--out", type=Path, required=True, help="the folder for the files; must exist")
-    parser.add_argument("--session", help="one call's id (default: every call)")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--to", type=Path, metavar="DIR", help="one .antiphon file per call, in this folder; must exist")
+    where.add_argument("--out", type=Path, metavar="DIR", help="a WAV file and a time line per call; must exist")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--session", help="one call's id (with --out the default is every call)")
+    which.add_argument("--all", action="store_true", help="every call")
     parser.add_argument("--seconds", type=float, help="stop after so long (default: until Ctrl-C)")
+    parser.add_argument("--max-size", default="20G", help="of all .antiphon files in DIR (default: %(default)s)")
+    parser.add_argument("--keep-free", default="1G", help="of the disc (default: %(default)s)")
+    parser.add_argument(
+        "--delete-oldest",
+        action="store_true",
+        help="where there is no room: delete the oldest recordings, in place of recording no more",
+    )
     parser.add_argument(
         "--nats", default=os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL, help="the bus"
     )
@@ -156,20 +328,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until Ctrl-C or for `--seconds`; returns the exit status."""
-    if not args.out.is_dir():
-        raise UsageError(f"--out {args.out} is no folder: make it first")
+    option, folder = ("--to", args.to) if args.to is not None else ("--out", args.out)
+    if not folder.is_dir():
+        raise UsageError(f"{option} {folder} is no folder: make it first")
+    if args.to is not None and not args.all and args.session is None:
+        raise UsageError("--to needs --all, or --session with the id of a call")
     try:
         observed = subjects.session_observed(session_id=args.session)
+        told = [subjects.call_timeline(args.session), subjects.call_ended(args.session)] if args.session else _ANY_TOLD
     except MalformedError as error:
         raise UsageError(f"--session: {error}") from None
+    tap = Tap(folder)
+    if args.to is not None:
+        most, keep_free = size_of(args.max_size, "--max-size"), size_of(args.keep_free, "--keep-free")
+        tap = Tap(folder, CallFileWriter, DiscLimit(folder, most, keep_free, args.delete_oldest), ENDED_WAIT)
     try:
-        asyncio.run(_record(args.nats, observed, args.out, args.seconds))
+        with _alone(folder) if args.to is not None else contextlib.nullcontext():
+            if args.to is not None:
+                for path in finish_left(folder):
+                    print(f"recorded {path}, which another recorder has left", flush=True)
+            asyncio.run(_record(args.nats, observed, told if args.to is not None else (), tap, args.seconds))
     except OSError as error:
-        raise UsageError(f"--out {args.out} can't be written: {error.strerror}") from None
+        raise UsageError(f"{option} {folder} can't be written: {error.strerror}") from None
     return 0
 
 
-async def _record(url: str, observed: Sequence[str], folder: Path, seconds: float | None) -> None:
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other recorder packs what this one is writing."""
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another antiphon record writes to {folder}: give each a folder of its own") from None
+        yield
+
+
+async def _record(url: str, observed: Sequence[str], told: Sequence[str], tap: Tap, seconds: float | None) -> None:
     async with on_the_bus(url, "antiphon-record", "recorder") as client:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -177,10 +372,11 @@ async def _record(url: str, observed: Sequence[str], folder: Path, seconds: floa
             loop.add_signal_handler(number, stop.set)
         if seconds is not None:
             loop.call_later(seconds, stop.set)
-        tap = Tap(folder)
         try:
             for subject in observed:
                 await client.subscribe(subject, cb=tap.on_message, pending_msgs_limit=MAX_PENDING)
+            for subject in told:
+                await client.subscribe(subject, cb=tap.on_owner, pending_msgs_limit=MAX_PENDING)
             await connection.require_allowed(client)
             print(f"waiting for calls on {without_password(url)}; Ctrl-C ends", file=sys.stderr, flush=True)
             while not stop.is_set():

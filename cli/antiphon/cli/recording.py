@@ -28,6 +28,8 @@ MAX_REPLY_S: Final = 800.0
 """Seconds of one generation's speech that are kept; what the agent sends beyond that is missing in the recording."""
 MAX_REPLIES: Final = 4
 """Generations whose speech is kept; a new one drops the oldest."""
+SAME_CLOCK_S: Final = 0.5
+"""What the caller's frames are behind at least, if their transceiver's clock is ours: network and jitter buffer."""
 _JOINED_S: Final = 0.25
 """Seconds by which a playout report may miss the end of the one before and still continue it without a gap."""
 
@@ -40,6 +42,8 @@ class Voices:
 
     def __init__(self) -> None:
         self.rate = 0
+        self.began = 0.0
+        """Unix time of the first sample that is kept; 0 before."""
         self._written = 0
         """Position of the first sample that is kept."""
         self._sides: list[Samples] = [np.zeros(0, np.int16), np.zeros(0, np.int16)]
@@ -54,11 +58,15 @@ class Voices:
         """Audio of the caller, at its own position."""
         if not self.rate:
             self.rate = frame.rate
+            self.began = frame.captured_ns / 1e9
             self._started_ns = frame.captured_ns - frame.first_sample * 1_000_000_000 // frame.rate
             self._written = self._agent_at = frame.first_sample
-        if frame.rate == self.rate:
-            self._put(0, frame.first_sample, np.frombuffer(frame.pcm, dtype="<i2"))
-            self._newest = max(self._newest, frame.first_sample + len(frame.pcm) // 2)
+        samples, position = np.frombuffer(frame.pcm, dtype="<i2"), frame.first_sample
+        if frame.rate != self.rate:  # another agent has the call, which asked for another rate
+            samples = np.asarray(soxr.resample(samples, frame.rate, self.rate), dtype=np.int16)
+            position = position * self.rate // frame.rate
+        self._put(0, position, samples)
+        self._newest = max(self._newest, position + len(samples))
 
     def agent(self, frame: AudioFrame) -> None:
         """Speech that the agent has published; `played` places it."""
@@ -129,6 +137,18 @@ class Recording:
         self.transferred_to = ""
         """The agent that has the call now, until `take_transfer`."""
         self._began_ns = 0
+        self._behind_ns: int | None = None
+        """The least by which a frame of the caller came later than its transceiver received it; None before one."""
+
+    @property
+    def knows_clock(self) -> bool:
+        """The clock of the call's transceiver is known: the caller has sent audio."""
+        return self._behind_ns is not None
+
+    def owner_ns(self, now_ns: int) -> int:
+        """This moment by the clock of the call's transceiver, on which the audio is: ours may be another one."""
+        behind = self._behind_ns or 0
+        return now_ns if abs(behind) < SAME_CLOCK_S * 1e9 else now_ns - behind
 
     def take_transfer(self) -> str:
         """The agent that has the call now. Its generations begin anew, so the speech of the one before is forgotten."""
@@ -141,13 +161,16 @@ class Recording:
         self._began_ns = self._began_ns or now_ns
         try:
             if kind == "audio.in":
-                self.voices.caller(unpack_frame(data))
+                frame = unpack_frame(data)
+                behind = now_ns - frame.captured_ns
+                self._behind_ns = behind if self._behind_ns is None else min(behind, self._behind_ns)
+                self.voices.caller(frame)
                 return ""
             if kind == "audio.out":
                 self.voices.agent(unpack_frame(data))
                 return ""
             if kind == "event":
-                self._event(messages.decode_any(data, messages.SESSION_EVENT, "SessionEvent"), now_ns)
+                self._event(messages.decode_any(data, messages.SESSION_EVENT, "SessionEvent"), self.owner_ns(now_ns))
             content: Any = json.loads(data)
         except (MalformedError, ValueError) as error:
             content = {"unreadable": str(error)}

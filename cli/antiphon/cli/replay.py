@@ -1,5 +1,7 @@
 """`antiphon replay FILE`: sends the caller's speech and messages of a recorded call to an agent on NATS again.
 
+FILE is an `.antiphon` file, or a WAV file with its time line beside it.
+
 No WebRTC is involved: this command acts as the transceiver. Each replay sends the same frames and messages, in the same
 order and at the same pace.
 """
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from antiphon.cli.bus_client import on_the_bus
+from antiphon.cli.call_file import AUDIO, MAX_RAW_BYTES, RAW, SUFFIX, read_part
 from antiphon.cli.errors import UsageError, installing
 from antiphon.cli.wav import Samples, read_channel
 from antiphon.runtime.nats import connection
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from antiphon.testing.fake_transceiver import FakeTransceiver
 
 RATE: Final = 16000
+MAX_AUDIO: Final = 256 << 20
+"""Bytes of a recording's sound: some nine hours."""
 ANSWER_WAIT: Final = 30.0
 """Seconds for the agent's last answer after the end of the recording."""
 
@@ -31,7 +36,7 @@ ANSWER_WAIT: Final = 30.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `antiphon replay`."""
     parser.add_argument(
-        "file", type=Path, help="a WAV file of antiphon record (or any: its left channel is the caller)"
+        "file", type=Path, help="a file of antiphon record (or any WAV file: its left channel is the caller)"
     )
     parser.add_argument("--agent", default="concierge", help="the agent's name (default: %(default)s)")
     parser.add_argument(
@@ -42,23 +47,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay the file and print the agent's events; returns the exit status."""
-    samples = read_channel(args.file, 0, RATE)
-    typed = _typed(args.file.with_suffix(".jsonl"))
+    if args.file.suffix == SUFFIX:
+        samples, typed = _recorded(args.file)
+    else:
+        samples = read_channel(args.file, 0, RATE)
+        beside = args.file.with_suffix(".jsonl")
+        typed = _typed(str(beside), beside.read_text("utf-8") if beside.is_file() else "")
     return asyncio.run(_replay(args.nats, args.agent, samples, typed, args.json))
 
 
-def _typed(path: Path) -> list[tuple[float, dict[str, Any]]]:
+def _recorded(path: Path) -> tuple[Samples, list[tuple[float, dict[str, Any]]]]:
+    """The caller's speech and what the client sent, of an `.antiphon` file."""
+    try:
+        from antiphon.cli import ogg_opus
+    except ModuleNotFoundError as error:
+        raise UsageError(f"reading {path} needs {error.name}: {installing('cli')}") from None
+    try:
+        audio = read_part(path, AUDIO, MAX_AUDIO)
+        text = read_part(path, RAW, MAX_RAW_BYTES).decode("utf-8", "replace")
+        samples = ogg_opus.read(audio, RATE)[:, 0].copy()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except ValueError as error:  # of the archive or of the sound
+        raise UsageError(f"{path} can't be read: {error}") from None
+    return samples, _typed(f"{path} ({RAW})", text)
+
+
+def _typed(name: str, text: str) -> list[tuple[float, dict[str, Any]]]:
     """What the client sent on its data channel, and when (ms); empty without a time line."""
     found: list[tuple[float, dict[str, Any]]] = []
-    if not path.is_file():
-        return found
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = json.loads(line)
             if entry["kind"] == "data.in" and entry["message"]["channel"] == messages.EVENTS_CHANNEL:
                 found.append((float(entry["at_ms"]), json.loads(entry["message"]["text"])))
         except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{path}, line {number}: this is no time line of antiphon record") from None
+            raise UsageError(f"{name}, line {number}: this is no time line of antiphon record") from None
     return found
 
 

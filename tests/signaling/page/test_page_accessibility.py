@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import Page, expect
-from support.browsers.page import CONVERSATION, Open, connect, holds, state
+from support.browsers.page import CONTRASTS, CONVERSATION, Open, connect, holds, state
 
 pytestmark = pytest.mark.process
 
@@ -51,27 +51,6 @@ def test_everything_has_a_name_for_a_screen_reader(ready: Page) -> None:
         assert named in snapshot, snapshot
     assert ready.locator("html").get_attribute("lang") == "en"
     assert ready.evaluate("document.querySelectorAll('img:not([alt])').length") == 0
-
-
-CONTRASTS = """() => {
-  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length === 3 ? [...n, 1] : n; };
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
-  const behind = (element) => {
-    for (; element; element = element.parentElement) {
-      const colour = parse(getComputedStyle(element).backgroundColor);
-      if (colour[3] === 1) return colour;
-    }
-  };
-  return [...document.querySelectorAll('body *')]
-    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
-    .filter((e) => e.checkVisibility() && !e.disabled)
-    .map((e) => {
-      const [a, b] = [light(parse(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
-      return [e.id || e.tagName + '.' + e.className, (a + 0.05) / (b + 0.05)];
-    }).filter(([, ratio]) => ratio < 4.5);
-}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

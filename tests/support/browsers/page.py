@@ -35,6 +35,28 @@ CONVERSATION: list[dict[str, Any]] = [
 """What the agent's side of the data channel says while it answers the first question."""
 
 
+CONTRASTS = """() => {
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length === 3 ? [...n, 1] : n; };
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = parse(getComputedStyle(element).backgroundColor);
+      if (colour[3] === 1) return colour;
+    }
+  };
+  return [...document.querySelectorAll('body *')]
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()))
+    .filter((e) => e.checkVisibility() && !e.disabled)
+    .map((e) => {
+      const [a, b] = [light(parse(getComputedStyle(e).color)), light(behind(e))].sort((x, y) => y - x);
+      return [e.id || e.tagName + '.' + e.className, (a + 0.05) / (b + 0.05)];
+    }).filter(([, ratio]) => ratio < 4.5);
+}"""
+"""Evaluates to the texts whose contrast with their background is below 4.5 (WCAG 2.2, 1.4.3)."""
+
+
 def holds(page: Page, condition: str) -> None:
     """Wait for a JavaScript expression to be true (the page's policy forbids Playwright's own way, eval)."""
     until(lambda: page.evaluate(f"Boolean({condition})"), condition)

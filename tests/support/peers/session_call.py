@@ -49,8 +49,9 @@ class Call:
         extra: Callable[[str], str] = str,
         header: bytes = HEADER,
         rtvi: RtviState | None = None,
+        tone: float = 0.0,
     ) -> None:
-        """`rtvi`: the client speaks RTVI."""
+        """`rtvi`: the client speaks RTVI. `tone`: seconds between two consent tones."""
         self.header = header
         self.heard: list[AudioFrame] = []
         self.events: list[messages.Message] = []
@@ -88,6 +89,7 @@ class Call:
             audio_level_id=offer.audio_level_id,
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
             rtvi=rtvi,
+            consent_tone=tone,
         )
         self.session = Session(
             state,

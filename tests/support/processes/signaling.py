@@ -24,9 +24,12 @@ from antiphon.runtime.nats.access import OPEN, Access
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     AttachReply,
+    CallList,
     CallStatus,
+    CallSummary,
     ControlReply,
     HangUp,
+    ListCalls,
     Message,
     Opened,
     OpenRequest,
@@ -316,6 +319,31 @@ class StandIns:
             await self._stand(part, "antiphon-transceiver", subjects.transceiver_announce(cluster, slot))
 
         return self._begin(part, begin())
+
+    def operated(self, owner: StandIn, calls: list[CallSummary]) -> list[str]:
+        """The transceiver lists these calls (`calls` may change) and takes drains: the subjects of those."""
+        assert isinstance(owner.announcement, TransceiverAnnouncement)
+        place = owner.announcement
+        drains: list[str] = []
+
+        async def on_list(message: Msg) -> None:
+            asked = decode(message.data, ListCalls)
+            found = [each for each in calls if not asked.session_ids or each.session_id in asked.session_ids]
+            answer = CallList(owner="STAND-IN", cluster=place.cluster, slot=place.slot, total=len(found), calls=found)
+            await message.respond(encode(answer))
+
+        async def on_drain(message: Msg) -> None:
+            drains.append(message.subject)
+            await message.respond(encode(ControlReply(ok=True, message="it drains")))
+
+        async def begin() -> None:
+            wildcard = subjects.process_drain("antiphon-transceiver", "any").replace(".any", ".*")
+            for subject, callback in ((subjects.CALLS_LIST, on_list), (wildcard, on_drain)):
+                owner.undo.append((await self._client.subscribe(subject, cb=callback)).unsubscribe)
+            await connection.flush(self._client)
+
+        self._do(begin())
+        return drains
 
     def relay(
         self, name: str = "r1", *addresses: str, state: str = "ready", tcp_addresses: Sequence[str] = (), **said: Any

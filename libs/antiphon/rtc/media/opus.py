@@ -72,7 +72,7 @@ _decode: Final[Any] = _lib.opus_decode
 _encode: Final[Any] = _lib.opus_encode
 _packet_samples: Final[Any] = _lib.opus_packet_get_nb_samples
 _error: Final = _ffi.new("int *")
-_pcm: Final = _ffi.new("unsigned char[]", 48 * MAX_PACKET_MS * 2)
+_pcm: Final = _ffi.new("unsigned char[]", 48 * MAX_PACKET_MS * 2 * 2)
 _pcm_view: Final = _ffi.buffer(_pcm)
 _packet: Final = _ffi.new("unsigned char[]", MAX_PACKET_BYTES)
 _packet_view: Final = _ffi.buffer(_packet)
@@ -115,14 +115,15 @@ def bitrate_under_loss(percent: int) -> int:
 
 
 class Decoder:
-    """Decodes one direction of one call to mono at `rate`.
+    """Decodes one direction of one call to mono at `rate`, or a recording to both its sides in turn.
 
     Owner: a `FrameDecoder`. All decoders and encoders share scratch buffers: one thread of a process only.
     """
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, channels: int = 1) -> None:
         self.rate = rate
-        pointer = _lib.opus_decoder_create(rate, 1, _error)
+        self._sample_bytes = 2 * channels
+        pointer = _lib.opus_decoder_create(rate, channels, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._decoder = _ffi.gc(pointer, _lib.opus_decoder_destroy, size=18000)
@@ -133,7 +134,7 @@ class Decoder:
         return int(_ffi.cast("uintptr_t", self._decoder))
 
     def decode(self, packet: bytes) -> bytes:
-        """The packet's samples, s16le mono at `rate`."""
+        """The packet's samples, s16le at `rate`."""
         return self._run(packet, len(packet), self.rate * MAX_PACKET_MS // 1000, 0)
 
     def recover(self, following: bytes, ticks: int) -> bytes:
@@ -148,12 +149,12 @@ class Decoder:
         count = _decode(self._decoder, packet, length, _pcm, samples, fec)
         if count < 0:
             raise _failed(count)
-        pcm: bytes = _pcm_view[0 : 2 * count]
+        pcm: bytes = _pcm_view[0 : self._sample_bytes * count]
         return pcm
 
 
 class Encoder:
-    """Encodes one direction of one call: mono speech, packets of 20 ms.
+    """Encodes one direction of one call: mono speech, packets of 20 ms; or both sides of a recording.
 
     Owner: the sender of a session or client. All decoders and encoders share scratch buffers: one thread only.
     """
@@ -165,12 +166,13 @@ class Encoder:
         complexity: int = COMPLEXITY,
         application: int = APPLICATION_AUDIO,
         complexity_with_fec: int = COMPLEXITY_WITH_FEC,
+        channels: int = 1,
     ) -> None:
         self.rate = rate
         self._loss = -1
         self._complexities = complexity, complexity_with_fec
         self._full_bitrate = self._bitrate = bitrate
-        pointer = _lib.opus_encoder_create(rate, 1, application, _error)
+        pointer = _lib.opus_encoder_create(rate, channels, application, _error)
         if _error[0]:
             raise _failed(_error[0])
         self._encoder = _ffi.gc(pointer, _lib.opus_encoder_destroy, size=25000)
@@ -196,7 +198,7 @@ class Encoder:
                 self._set(_SET_BITRATE, bitrate)
 
     def encode(self, pcm: bytes) -> bytes:
-        """One packet of 20 ms: `rate // 50` samples of s16le mono."""
+        """One packet of 20 ms: `rate // 50` samples of each channel, s16le."""
         size = _encode(self._encoder, pcm, self.rate // 50, _packet, MAX_PACKET_BYTES)
         if size < 0:
             raise _failed(size)

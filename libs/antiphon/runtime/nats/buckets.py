@@ -141,21 +141,22 @@ async def watched(client: Client, name: str, pattern: str) -> AsyncIterator[Asyn
 
 @asynccontextmanager
 async def consumer(
-    client: Client, stream: str, subject: str, deliver_policy: str = "last_per_subject"
+    client: Client, stream: str, subject: str, deliver_policy: str = "last_per_subject", after: int = 0
 ) -> AsyncIterator[tuple[Subscription, int]]:
     """A consumer of one subject or wildcard of a stream, for the block: its subscription, and how many messages wait.
 
-    Nothing is acknowledged, and nothing is sent again.
+    Nothing is acknowledged, and nothing is sent again. `after`: only messages with higher numbers in the stream, in
+    place of a policy; 0: by the policy.
     """
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     try:
-        yield subscription, await _make_consumer(client, stream, subject, inbox, deliver_policy)
+        yield subscription, await _make_consumer(client, stream, subject, inbox, deliver_policy, after)
     finally:
         await subscription.unsubscribe()  # NATS removes the consumer by itself: deleting takes a right of its own
 
 
-async def _make_consumer(client: Client, stream: str, subject: str, inbox: str, deliver_policy: str) -> int:
+async def _make_consumer(client: Client, stream: str, subject: str, inbox: str, deliver_policy: str, after: int) -> int:
     name = secrets.token_hex(12)  # not to be guessed: NATS lets its maker change a consumer of a known name
     config: dict[str, Any] = {
         "name": name,
@@ -168,6 +169,8 @@ async def _make_consumer(client: Client, stream: str, subject: str, inbox: str, 
         "num_replicas": 1,
         "inactive_threshold": round(_UNUSED_SECONDS * 1e9),
     }
+    if after:
+        config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
     request = f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subject}"
     payload = json.dumps({"stream_name": stream, "config": config}).encode()
     try:

@@ -371,7 +371,7 @@ def _operator(_: User) -> Permissions:
 def _recorder(_: User) -> Permissions:
     return Permissions(
         # Never `control`: a subscriber there makes ended calls look alive.
-        subscribe=(*_RECORDED, _on("session_event")),
+        subscribe=(*_RECORDED, _on("session_event"), _on("call_timeline"), _on("call_ended")),
     )
 
 

@@ -16,6 +16,7 @@ from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.messages import Place
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.copies.copy_keys import ForeignCluster, read_keys
+from antiphon.transceiver.media.consent_tone import seconds_between
 
 
 def _set(value: object) -> object:
@@ -47,6 +48,7 @@ class Settings(HubSettings):
     hand_over: bool = True
     drain_seconds: float = Field(default=0.0, ge=0, le=86400)
     cluster_networks: str = ""
+    consent_tone: str = "false"
     copy_cluster: Annotated[int | None, BeforeValidator(_set)] = Field(default=None, ge=0, lt=1 << 12)
     copy_calls: Literal["asked", "all"] = "asked"
     hub_replicas: Literal["1", "3", "5"] = "3"
@@ -61,6 +63,12 @@ class Settings(HubSettings):
     @classmethod
     def _are_networks(cls, value: str) -> str:
         parse_networks(value)
+        return value
+
+    @field_validator("consent_tone")
+    @classmethod
+    def _is_tone(cls, value: str) -> str:
+        seconds_between(value)
         return value
 
     @field_validator("transceiver_bind")
@@ -91,6 +99,10 @@ class Settings(HubSettings):
         if len(self.password_key_bytes()) < 16:
             raise ValueError("the password key has fewer than 16 bytes: make one with `antiphon keys`")
         return self
+
+    def consent_tone_seconds(self) -> float:
+        """Seconds between two consent tones; 0: none."""
+        return seconds_between(self.consent_tone)
 
     def announced_place(self) -> Place | None:
         """`place`, read."""

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 
 from antiphon.runtime.api_keys import ApiKey, Scope
 from antiphon.schemas.messages import ANY_CREATOR
+from antiphon.signaling.auth import operator_session
 from antiphon.signaling.auth.client_secret import PREFIX, ClientSecret, SecretError, SecretSigner, fixed, locked_paths
 from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.http.errors import ApiError, too_many
@@ -93,12 +94,22 @@ class Authenticator:
         self.limits.admit_request(address)
         if authorization is None:
             authorization = connection.headers.get("authorization", "")
+            if not authorization and (key := self._key_of_session(connection)) is not None:
+                self.limits.admit_key(key)
+                return Caller(address, key)
         caller = self._caller(authorization, address)
         if caller.key is not None:
             self.limits.admit_key(caller.key)
         if caller.secret is not None and caller.secret.origin:
             _check_origin(caller.secret.origin, connection.headers.get("origin", ""))
         return caller
+
+    def _key_of_session(self, connection: HTTPConnection) -> ApiKey | None:
+        """The operator's key that the cookie of the console stands for."""
+        cookie = operator_session.cookie_of(connection)
+        if not cookie or self.ring.open:
+            return None
+        return operator_session.read(cookie, self.signer, self.ring.table, time.time())
 
     def _caller(self, authorization: str, address: ClientAddress) -> Caller:
         scheme, _, token = authorization.partition(" ")

@@ -113,6 +113,10 @@ class SecretSigner:
         """Hides addresses: the same at all instances with the same first key, or without any key."""
         return hmac.new(self._keys[0] if self.shared else b"", b"antiphon addresses", hashlib.sha256).digest()
 
+    def keys_for(self, purpose: bytes) -> tuple[bytes, ...]:
+        """Keys for signing something else than secrets: the first one signs, all verify."""
+        return tuple(hmac.new(key, purpose, hashlib.sha256).digest() for key in self._keys)
+
     def look(self, now: float) -> None:
         """Read the file if it has changed. Any thread, one call at a time."""
         if self._file is None:

@@ -165,6 +165,12 @@ _PARAMETERS: Final[Json] = {
     "place": _query("place", "Where the client is: `<latitude>,<longitude>` in degrees."),
     "race": _query("race", "Give both relays the same priority: the client's checks decide.", enum=["true", "false"]),
     "copy": _query("copy", "Keep a copy of the call in a second region, or none.", enum=["true", "false"]),
+    "after_entry": {
+        "name": "after",
+        "in": "query",
+        "description": "Only entries with a higher number: `last` of the page before.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
     "only_agent": _query("agent", "Only calls with this agent.", pattern="^[A-Za-z0-9_-]{0,64}$"),
     "after": _query("after", "`last_id` of the page before.", pattern="^(rtc_[A-Za-z0-9]{1,60})?$"),
     "limit": {
@@ -199,6 +205,29 @@ _PARAMETERS: Final[Json] = {
 _AGENT_NAME: Final = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 _NULLABLE_TEXT: Final = {"type": ["string", "null"]}
 _NULLABLE_NUMBER: Final = {"type": ["number", "null"]}
+
+
+def _page_of(entry: str) -> Json:
+    """A page of a stream."""
+    return {
+        "type": "object",
+        "required": ["object", "data", "last", "more"],
+        "properties": {
+            "object": {"const": "list"},
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "description": entry,
+                    "required": ["sequence"],
+                    "properties": {"sequence": {"type": "integer"}},
+                },
+            },
+            "last": {"type": "integer", "description": "Number of the last entry: the next page comes after it."},
+            "more": {"type": "boolean"},
+        },
+    }
+
 
 _SCHEMAS: Final[Json] = {
     "AgentName": _AGENT_NAME,
@@ -297,6 +326,19 @@ _SCHEMAS: Final[Json] = {
             "transport": ref("schemas", "WebRtcTransport"),
         },
     },
+    "OperatorSessionRequest": {"type": "object", "required": ["key"], "properties": {"key": {"type": "string"}}},
+    "OperatorSession": {
+        "type": "object",
+        "required": ["object", "key", "name", "expires_at"],
+        "properties": {
+            "object": {"const": "operator.session"},
+            "key": _NULLABLE_TEXT | {"description": "Id of the API key; null where no keys are set."},
+            "name": {"type": "string"},
+            "expires_at": {"type": ["integer", "null"], "description": "Unix time in seconds."},
+        },
+    },
+    "Timeline": _page_of("A TimelineEntry (`antiphon schema export`): `type` is event, turn, statistics or words."),
+    "EndedCalls": _page_of("A CallEnded (`antiphon schema export`): the call at its end, when, and why."),
     "Regions": {
         "type": "object",
         "required": ["object", "data", "placement"],

@@ -13,6 +13,8 @@ from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.client_secret import SecretSigner
 from antiphon.signaling.auth.key_ring import KeyRing
 from antiphon.signaling.calls import admission
+from antiphon.signaling.console import routes as console
+from antiphon.signaling.console import stream_reader
 from antiphon.signaling.http import errors, health, openapi, static_files
 from antiphon.signaling.http.dependencies import Services
 from antiphon.signaling.http.forwarded import ForwardedClient
@@ -47,6 +49,7 @@ PROTOCOLS: Final = (
     pipecat,
     regions,
     side_channel,
+    console,
     operators,
     health,
 )
@@ -94,13 +97,14 @@ def create_app(
         limits=authenticator.limits,
         placing=asyncio.Semaphore(admission.MAX_PLACING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
+        operator_pages=asyncio.Semaphore(stream_reader.MAX_READING),
         place_table=place_table,
         websocket_calls=websocket_calls,
         metrics=metrics,
     )
     described = [module.router for module in PROTOCOLS]
     app.state.api_document = openapi.document(described, WEBSOCKETS)
-    routers = [*described, openapi.router, static_files.router]
+    routers = [*described, openapi.router, static_files.router, console.page_router]
     app.state.methods = methods = RouteMethods(routers)
     errors.install(app)
     for router in routers:

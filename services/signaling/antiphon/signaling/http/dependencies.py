@@ -38,6 +38,8 @@ class Services:
     """Free places for offers that are being placed. A handler refuses when there is none; it does not wait."""
     side_channels: asyncio.Semaphore
     """Free places for side channels, likewise."""
+    operator_pages: asyncio.Semaphore
+    """Free places for pages of streams that operators read, likewise."""
     place_table: PlaceTable | None = None
     """Where addresses are; None: no table is set."""
     websocket_calls: WebSocketCalls | None = None

@@ -334,6 +334,7 @@ class SessionOpener:
             copied=copied and self._keeps_copies,
             rtvi=RtviState() if request.dialect == "rtvi" else None,
             listens_to=listens_to,
+            consent_tone=0.0 if listens_to else self._settings.consent_tone_seconds(),
             remote_credentials={ufrag: (offer.ufrag, offer.password)},
             call_trace=call_trace.model_dump(),
             began_at=call_trace.began,

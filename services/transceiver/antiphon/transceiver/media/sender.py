@@ -21,6 +21,7 @@ from antiphon.runtime.owned_calls.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
+from antiphon.transceiver.media.consent_tone import ConsentTone
 from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
@@ -99,10 +100,13 @@ class AudioSender:
         """When it was last reported that the client holds the call."""
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
-        self._obey_direction()
         self._tap: Callable[[bytes, int], None] | None = None
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
+        self._tone = ConsentTone(state.consent_tone) if state.consent_tone else None
+        self._spoke_at: float | None = None
+        """When the last frame of speech left, without those of the tone alone."""
+        self._obey_direction()
 
     def connect(self, srtp: Srtp, send: Callable[[bytes], None]) -> None:
         """The handshake is done: speech may leave."""
@@ -111,7 +115,20 @@ class AudioSender:
     @property
     def has_speech(self) -> bool:
         """There is speech to send: the timing wheel has to visit us."""
-        return self._srtp is not None and self._queue.waiting
+        return self._srtp is not None and (self._queue.waiting or self._tone_sounds)
+
+    @property
+    def _tone_sounds(self) -> bool:
+        return self._tone is not None and self._tone.sounds
+
+    def wants_tone(self, now: float) -> bool:
+        """Call every 50 ms: begin the consent tone that is due; whether there is one to send."""
+        if self._tone is None or self._srtp is None or not sends(self._state.direction):
+            return False  # one that is due on hold sounds when the client listens again
+        if not self._tone.sounds:
+            self._state.consent_tone_from = self._state.consent_tone_from or now + self._unix_offset
+            self._tone.begin_if_due(now + self._unix_offset - self._state.consent_tone_from)
+        return self._tone.sounds
 
     @property
     def queued_ms(self) -> int:
@@ -149,29 +166,42 @@ class AudioSender:
             return True  # a process that takes over might send this number again: wait until a checkpoint is stored
         outgoing = self._queue.take()
         if outgoing is None:
-            if self._queue.speaking and not self._queue.stands and self._last_sent is not None:
+            if self._queue.speaking and not self._queue.stands and self._spoke_at is not None:
                 # Keep the slot for a while: a frame that misses its visit must not delay those behind it.
                 self._owed = min(self._owed + 1, MAX_OWED)
-                if now - self._last_sent <= HICCUP:
+                if now - self._spoke_at <= HICCUP:
                     return True
             if self._announced and not self._queue.stands and not self._queue.speaking:
                 self._position("ended")
             self._owed = 0
-            return False
+            if self._tone is None or not self._tone.sounds:
+                return False
+            self._transmit(self._tone.take(self._queue.rate), self._queue.rate, True, now)
+            return True
         self._owed = max(0, self._owed - 1)
         if self._tap is not None:
             self._tap(outgoing.pcm, outgoing.rate)
         if self._mute:
             self._tell_position(outgoing.ends)
             return True
+        pcm = outgoing.pcm
+        if self._tone is not None and self._tone.sounds:
+            pcm = self._tone.over(pcm, outgoing.rate)
+        self._transmit(pcm, outgoing.rate, outgoing.starts, now)
+        self._spoke_at = now
+        self._tell_position(outgoing.ends)
+        return True
+
+    def _transmit(self, pcm: bytes, rate: int, after_silence: bool, now: float) -> None:
+        """Encode, protect and send 20 ms."""
         assert self._srtp is not None
         assert self._send is not None
-        if self._encoder is None or self._encoder.rate != outgoing.rate:
-            self._encoder = encoder_of(self._state.rtp.codec, outgoing.rate)
+        if self._encoder is None or self._encoder.rate != rate:
+            self._encoder = encoder_of(self._state.rtp.codec, rate)
         self._encoder.expect_loss(self._loss_percent)
-        payload = self._encoder.encode(outgoing.pcm)
+        payload = self._encoder.encode(pcm)
         rtp = self._state.rtp
-        starts = self._follow_clock(outgoing.starts, now)
+        starts = self._follow_clock(after_silence, now)
         packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
         protected = self._srtp.protect(packet)
         self._send(protected)
@@ -186,8 +216,6 @@ class AudioSender:
         rtp.packets += 1
         rtp.octets += len(payload)
         self._last_sent = now
-        self._tell_position(outgoing.ends)
-        return True
 
     def _tell_position(self, ends: bool) -> None:
         self._since_position += 1
@@ -273,6 +301,8 @@ class AudioSender:
         wanted = sends(state.direction)
         self._queue.hold(not wanted and (state.listens or state.direction == "inactive"))
         self._mute = not wanted and not self._queue.held
+        if not wanted and self._tone is not None:
+            self._tone.silence()
 
     def receive_rtcp(self, read: rtcp.Compound, unix_time: float) -> None:
         """Learn loss and round trip from receiver reports; retransmit what is asked for."""
@@ -340,13 +370,15 @@ class AudioSender:
         """Continue from the state that another process wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
-            self._last_sent = now - max(0.0, now + self._unix_offset - rtp.sent_at)
+            self._last_sent = self._spoke_at = now - max(0.0, now + self._unix_offset - rtp.sent_at)
             self._due = self._last_sent + PERIOD
         frames = [unpack_frame(packed) for packed in speech.frames]
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
         self._announced = speech.announced
         self._reply_lost = speech.announced and not frames and not self._state.handed_over
+        if self._tone is not None and self._state.consent_tone_from:
+            self._tone.skip(now + self._unix_offset - self._state.consent_tone_from)
 
     def end_lost_reply(self) -> None:
         """Publish that a reply ended whose rest the other process did not hand over."""

@@ -611,6 +611,8 @@ class Session:
             self.end(reason, now)
         elif self._srtp is not None:
             self._reports.poll(now)
+            if self.sender.wants_tone(now):
+                self._wake_speech(now)
 
     def statistics(self) -> messages.Statistics:
         """The call's counters so far."""

@@ -178,6 +178,10 @@ class SessionState:
     """Turns that agents have reported."""
     last_turn: dict[str, Any] = field(default_factory=dict)
     """As `messages.Turn`; empty before the first."""
+    consent_tone: float = 0.0
+    """Seconds between two tones that tell the caller of a recording; 0: there are none."""
+    consent_tone_from: float = 0.0
+    """Unix time of the first one; 0 before."""
 
     def to_bytes(self) -> bytes:
         """The whole value as msgpack. It holds media keys: encrypt it before it leaves the process."""
