@@ -12,6 +12,7 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from antiphon.inference_bridge.settings import Settings as BridgeSettings
+from antiphon.runtime.telemetry import names
 from antiphon.signaling.settings import Settings as SignalingSettings
 from antiphon.transceiver.settings import Settings as TransceiverSettings
 
@@ -55,7 +56,9 @@ def _dead_links(page: Path) -> Iterator[str]:
 
 
 def _is_module_or_in_one(name: str) -> bool:
-    """`antiphon.a.b`, or a class or function of it."""
+    """`antiphon.a.b`, or a class or function of it; or a name that spans and their attributes have."""
+    if name in vars(names).values():
+        return True
     for parts in (name, name.rpartition(".")[0]):
         try:
             spec = importlib.util.find_spec(parts)

@@ -87,20 +87,21 @@ def count(metrics: Counts, digest: messages.ClientStatistics, before: messages.C
             metrics.observe(name, value / 1000)
     if before is None:
         return  # the first since this process has the call: what is older, another one has counted
-    for field in ("packets_received", "packets_lost", "samples_received", "samples_concealed"):
-        new, old = getattr(digest, field), getattr(before, field)
+    for name, new, old, most in (
+        ("antiphon_client_packets_received_total", digest.packets_received, before.packets_received, _MOST_PACKETS),
+        ("antiphon_client_packets_lost_total", digest.packets_lost, before.packets_lost, _MOST_PACKETS),
+        ("antiphon_client_samples_received_total", digest.samples_received, before.samples_received, _MOST_SAMPLES),
+        ("antiphon_client_samples_concealed_total", digest.samples_concealed, before.samples_concealed, _MOST_SAMPLES),
+    ):
         # A client that lies must not move the sum of all of them by more than it can have got in some seconds.
-        if new is not None and old is not None and 0 < new - old <= _MOST[field]:
-            metrics.add(f"antiphon_client_{field}_total", new - old)
+        if new is not None and old is not None and 0 < new - old <= most:
+            metrics.add(name, new - old)
 
 
-_MOST: Final = {
-    "packets_received": 10_000,
-    "packets_lost": 10_000,
-    "samples_received": 10_000_000,
-    "samples_concealed": 10_000_000,
-}
+_MOST_PACKETS: Final = 10_000
 """Of one digest: more than 20 s of audio have."""
+_MOST_SAMPLES: Final = 10_000_000
+"""Likewise."""
 
 
 def attributes(digest: messages.ClientStatistics) -> dict[str, str | int | float]:

@@ -89,7 +89,7 @@ class TurnSpans:
         began = began_ns - self.client_ns if began_ns else None
         attributes = self._own | {names.OPERATION: "invoke_agent", names.AGENT_NAME: self._agent}
         if kind:
-            attributes["antiphon.turn.kind"] = kind
+            attributes[names.TURN_KIND] = kind
         return spans.begin(f"{names.INVOKE_AGENT} {self._agent}", self._context, began_ns=began, attributes=attributes)
 
     @contextmanager
@@ -111,8 +111,11 @@ class TurnSpans:
         """A turn is over: its parts become children of its span."""
         if not span.is_recording():
             return
-        for part in stretches(marks):
+        parts = stretches(marks)
+        for part in parts:
             self._child(span, part, language, voice, tokens)
+        if parts:
+            span.set_attribute(names.TURN_WAIT_MS, round((parts[-1].ends - parts[0].begins) / 1e6, 1))
         if end == "interrupted" and self._interruption.decided:
             self._interrupted(span)
         span.set_attribute(names.END_REASON, end)
