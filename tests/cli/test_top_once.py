@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from support.processes.nats_roles import guarded_nats
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.top import command
 from antiphon.cli.top.source import SourceError
+from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.permissions import User
 from antiphon.runtime.nats.service_discovery import register
@@ -53,14 +55,25 @@ async def test_calls_are_listed_by_their_owner_and_a_silent_one_is_named(
         hung_up.append(messages.decode(message.data, messages.HangUp).creator)
         await message.respond(messages.encode(messages.ControlReply(ok=True)))
 
+    async def announce() -> None:
+        said = messages.TransceiverAnnouncement(
+            cluster=0, slot=3, epoch=1, tunnel_address="127.0.0.1:9", state="draining", sessions=1, capacity=9
+        )
+        while True:
+            await asyncio.sleep(0.5)
+            for slot in (3, 4):
+                changed = said.model_copy(update={"slot": slot})
+                await owner.publish(subjects.transceiver_announce(0, slot), messages.encode(changed))
+
     await owner.subscribe(subjects.CALLS_LIST, cb=on_list)
+    announcing = asyncio.create_task(announce())
     await owner.subscribe(subjects.call_hang_up("rtc_a"), cb=on_hang_up)
     await owner.flush()
     try:
         assert await top("--json", "--nats", nats_url) == 0
         found = json.loads(capsys.readouterr().out)
         assert [(call["session_id"], call["loss_percent"]) for call in found["calls"]] == [("rtc_a", 25.0)]
-        assert [process["name"] for process in found["processes"]] == ["0.3"]
+        assert [(process["name"], process["state"]) for process in found["processes"]] == [("0.3", "draining")]
         async with command.source_of(options("--nats", nats_url)) as source:
             await source.hang_up("rtc_a")
             with pytest.raises(SourceError, match="there is no call rtc_b"):
@@ -73,6 +86,7 @@ async def test_calls_are_listed_by_their_owner_and_a_silent_one_is_named(
         assert "0.3" in written.out
         assert "no answer from transceiver 0.4" in written.err
     finally:
+        await tasks.end(announcing)
         await owner.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ ANNOUNCED_FOR: Final = 3.5
 MAX_ANNOUNCERS: Final = 4096
 """Of each kind; further ones are not taken."""
 HANG_UP_WAIT: Final = 2.0
+FIRST_WAIT: Final = 1.2
+"""Seconds in which the first listing waits for the announcements of processes that are in the register."""
 
 
 class NatsSource:
@@ -36,6 +39,8 @@ class NatsSource:
         self._client, self._url = client, without_password(url)
         self._transceivers: dict[tuple[int, int], tuple[float, messages.TransceiverAnnouncement]] = {}
         self._relays: dict[str, tuple[float, messages.RelayAnnouncement]] = {}
+        self._announced = asyncio.Event()
+        self._waited = False
 
     @property
     def name(self) -> str:
@@ -56,6 +61,7 @@ class NatsSource:
         key = (said.cluster, said.slot)
         if key in self._transceivers or len(self._transceivers) < MAX_ANNOUNCERS:
             self._transceivers[key] = (time.monotonic(), said)
+            self._announced.set()
 
     async def _on_relay(self, message: Msg) -> None:
         try:
@@ -64,6 +70,7 @@ class NatsSource:
             return
         if said.name in self._relays or len(self._relays) < MAX_ANNOUNCERS:
             self._relays[said.name] = (time.monotonic(), said)
+            self._announced.set()
 
     def _forget(self) -> None:
         oldest = time.monotonic() - ANNOUNCED_FOR
@@ -90,10 +97,24 @@ class NatsSource:
             refused = connection.refusal(self._client, subjects.CALLS_LIST)
         if refused is not None:
             raise DeniedError(f"{refused}: `antiphon top` wants the credential of the role operator")
+        if not self._waited:
+            self._waited = True
+            await self._announcements(entries)
         processes = processes_of(
             entries, (said for _, said in self._transceivers.values()), (said for _, said in self._relays.values())
         )
         return Snapshot(list(calls.values()), processes, max(total, len(calls)), list(incomplete), time.time())
+
+    async def _announcements(self, entries: list[Instance]) -> None:
+        services = [each.service for each in entries]
+        wanted = services.count("antiphon-transceiver"), services.count("antiphon-relay")
+        try:
+            async with asyncio.timeout(FIRST_WAIT):
+                while len(self._transceivers) < wanted[0] or len(self._relays) < wanted[1]:
+                    self._announced.clear()
+                    await self._announced.wait()
+        except TimeoutError:
+            pass  # their rows say that state and load are not known
 
     async def hang_up(self, session_id: str) -> str:
         """Ask the owner of the call to end it."""
