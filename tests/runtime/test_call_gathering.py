@@ -149,3 +149,16 @@ def test_a_page_too_long_for_one_message_is_cut_and_says_what_follows() -> None:
     assert 0 < len(page.calls) < 500
     assert page.more
     assert page.total == 500
+
+
+def test_an_owner_of_calls_over_websocket_is_not_taken_for_the_transceiver_of_slot_0() -> None:
+    announced = TransceiverAnnouncement(
+        cluster=0, slot=0, epoch=1, tunnel_address="10.0.0.1:1", state="ready", sessions=1, capacity=9, holder="h"
+    )
+    signaling = ExpectedOwner("signaling S", ids=frozenset({"S"}))
+    gathering = CallGathering(ListCalls(), [*owners_of([announced]), signaling])
+    gathering.take(answer("S", []))
+    assert not gathering.complete
+    gathering.take(answer("T", [1]))
+    assert gathering.complete
+    assert numbers(gathering.page()) == [1]

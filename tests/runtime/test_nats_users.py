@@ -100,7 +100,10 @@ async def test_what_is_not_allowed_is_named_once_per_subject_and_bounded(
     assert len(echo.refused) <= 64
 
 
-AGENT = "from antiphon.agent import Agent\nagent = Agent({name!r}{more})\nagent.session(print)\nagent.run()"
+AGENT = (
+    "from antiphon.agent import Agent\nagent = Agent({name!r}{more})\n"
+    "@agent.session\nasync def talk(session): ...\nagent.run()"
+)
 
 
 @pytest.mark.parametrize("more", ["", ", shadow_of='echo'"])

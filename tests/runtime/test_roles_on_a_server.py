@@ -152,7 +152,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
         ],
     ),
     "worker": ([], [f"{A}worker.stt"]),
-    "operator": ([f"{A}relay.*.stats"], [
+    "operator": ([f"{A}relay.*.stats", f"{A}call.s1.hang_up"], [
         f"{A}transceiver.?.1.announce", f"{A}relay.*.announce", f"{A}agent.*.beat", f"{A}session.*.s1.event",
         f"{A}session.[*].[*].event",
     ]),
@@ -219,11 +219,12 @@ ANSWERS: Final = {
         "_INBOX_signaling", "_INBOX_relay", "_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_agent.*",
         REGISTER["transceiver"], REGISTER["signaling"], REGISTER["operator"],
     ],
-    "signaling": ["_INBOX_operator", REGISTER["operator"]],
+    "signaling": ["_INBOX_operator", REGISTER["operator"], REGISTER["signaling"]],
     "worker": [
-        "_INBOX_bridge", "_INBOX_operator", REGISTER["bridge"], "_INBOX_worker_register", REGISTER["operator"],
+        "_INBOX_bridge", "_INBOX_operator", REGISTER["bridge"], REGISTER["signaling"], "_INBOX_worker_register",
+        REGISTER["operator"],
     ],
-    "websocket": ["_INBOX_signaling", "_INBOX_bridge", "_INBOX_agent.*"],
+    "websocket": ["_INBOX_signaling", "_INBOX_bridge", "_INBOX_operator", "_INBOX_agent.*"],
     "bridge-concierge": [
         "_INBOX_transceiver", "_INBOX_bridge", "_INBOX_operator", "_INBOX_websocket", *REGISTER.values()
     ],

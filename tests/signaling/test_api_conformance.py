@@ -40,7 +40,7 @@ def as_text(_: schemathesis.SerializationContext, value: object) -> bytes:
 def service(nats_url: str, stand_ins: StandIns) -> Iterator[SignalingProcess]:
     """With keys, and a stack behind it that takes calls."""
     with signaling_process(nats_url, ANTIPHON_API_KEYS=KEY, **NO_LIMITS) as process:
-        stand_ins.transceiver(capacity=10**6)
+        stand_ins.operated(stand_ins.transceiver(capacity=10**6), [])
         stand_ins.relay()
         stand_ins.agent()
         schema = schemathesis.openapi.from_url(f"{process.url}/openapi.json")

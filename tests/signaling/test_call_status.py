@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from support.processes.signaling import SignalingProcess
+from support.processes.signaling import SignalingProcess, until
 
 from antiphon.schemas.messages import CallStatus, EndReason
 from antiphon.signaling.placement.call_status import describe
@@ -32,6 +32,8 @@ def test_an_end_is_a_fault_or_a_goodbye(reason: EndReason, cause: str, spoke: bo
 
 @pytest.mark.process
 def test_a_call_that_nobody_knows_is_unknown_and_no_error(signaling: SignalingProcess) -> None:
-    answer = httpx.get(f"{signaling.url}/v1/realtime/calls/rtc_nobody")
+    unknown = f"{signaling.url}/v1/realtime/calls/rtc_nobody"
+    until(lambda: httpx.get(unknown).status_code != 503, "signaling has reached NATS")
+    answer = httpx.get(unknown)
     assert (answer.status_code, answer.json()["status"]) == (200, "unknown")
     assert httpx.get(f"{signaling.url}/v1/realtime/calls/nonsense").status_code == 404

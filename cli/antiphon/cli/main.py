@@ -19,6 +19,7 @@ from antiphon.cli.errors import CallError, UsageError, installing
 COMMANDS: Final = {
     "up": ("antiphon.cli.up", "run the whole stack on this machine"),
     "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
+    "top": ("antiphon.cli.top.command", "show the calls that run, end them, drain processes"),
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),

@@ -169,7 +169,7 @@ def _relay(user: User) -> Permissions:
             _on("relay_announce", name=own),
             _on("flow_find"),
             *_asks("antiphon-relay"),  # its own `--check`
-            *_answers("signaling", "operator"),  # stats; that it drains
+            *_answers("operator"),  # stats
             *_is_found_by("relay", "signaling", "operator"),
             *_puts(_RELAYS, own),
             *_reads_all(_RELAYS),
@@ -253,7 +253,7 @@ def _signaling(_: User) -> Permissions:
             _on("data_in"),  # the side channel
             *_asks("antiphon-agent", "antiphon-transceiver", "antiphon-relay", "antiphon-signaling", "antiphon-worker"),
             "$SRV.STATS.antiphon-agent",  # the load of agents
-            *_answers("signaling", "operator"),  # the register, asked with the NATS command line; that it drains
+            *_answers("operator"),  # the register, asked with the NATS command line
             *_is_found_by("signaling", "operator"),
             *_reads_all(_TRANSCEIVERS),
             *_reads_all(_RELAYS),
@@ -311,7 +311,7 @@ def _bridge(user: User) -> Permissions:
             _on("agent_claim_of", name=own),  # claims that it passes on
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
-            *_answers("transceiver", "bridge", "signaling", "operator", "websocket"),
+            *_answers("transceiver", "bridge", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
@@ -335,7 +335,7 @@ def _worker(_: User) -> Permissions:
     return Permissions(
         publish=(
             *_asks("antiphon-worker"),
-            *_answers("bridge", "signaling", "operator"),
+            *_answers("bridge", "operator"),
             *_is_found_by("bridge", "worker", "signaling", "operator"),
         ),
         subscribe=(
@@ -383,7 +383,7 @@ def _agent(user: User) -> Permissions:
             _on("data_out", agent=own),
             _on("session_control", agent=own),
             _on("agent_beat", name=own),
-            *_answers("transceiver", "signaling", "operator", "websocket"),
+            *_answers("transceiver", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_hears_recent(own),
@@ -406,7 +406,7 @@ def _shadow(user: User) -> Permissions:
     return Permissions(
         publish=(
             _on("agent_beat", name=own),
-            *_answers("signaling", "operator"),
+            *_answers("operator"),
             *_is_found_by(*_ASK_AGENTS),
             *_own_leases(own),
             *_reads_leases(of),

@@ -26,9 +26,14 @@ class ExpectedOwner(NamedTuple):
     slots: frozenset[tuple[int, int]] = frozenset()
     """(cluster, slot) pairs that it announces: one process may hold several."""
 
-    def is_author(self, answer: messages.CallList) -> bool:
-        """Whether this answer is its own."""
-        return answer.owner in self.ids or (answer.cluster, answer.slot) in self.slots
+    def is_author(self, answer: messages.CallList, known: frozenset[str]) -> bool:
+        """Whether this answer is its own. `known`: ids of all expected owners that have some.
+
+        The slot tells only where the id does not: owners of calls over WebSocket have none, and send 0.
+        """
+        if answer.owner in known:
+            return answer.owner in self.ids
+        return (answer.cluster, answer.slot) in self.slots
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class CallGathering:
     def __init__(self, asked: messages.ListCalls, expected: Collection[ExpectedOwner]) -> None:
         self._asked = asked
         self._missing = list(expected)
+        self._known = frozenset(known for owner in expected for known in owner.ids)
         self._answers: dict[str, messages.CallList] = {}
         self._overfull = False
 
@@ -94,7 +100,7 @@ class CallGathering:
             self._overfull = True
             return False
         self._answers[answer.owner] = answer
-        self._missing = [owner for owner in self._missing if not owner.is_author(answer)]
+        self._missing = [owner for owner in self._missing if not owner.is_author(answer, self._known)]
         return True
 
     def _holds_together(self, answer: messages.CallList) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
+from antiphon.runtime.nats.client import BusClient
 from antiphon.runtime.nats.service_discovery import AGENT_SERVICE, TROUBLE, Answers, Instance, ping
 from antiphon.schemas import messages, subjects
 
@@ -111,7 +115,24 @@ async def drain(client: Client, service: str, instance: str) -> messages.Control
 
     `NoRespondersError` where there is none, `TimeoutError` where it does not answer, `MalformedError` for an answer
     that is none.
+
+    The answer comes to an inbox of the register: a process that may be drained may not answer in the inbox by which
+    signaling hears of offers (`permissions`).
     """
-    subject = subjects.process_drain(service, instance)
-    answer = await client.request(subject, messages.encode(messages.Drain()), timeout=DRAIN_WAIT)
+    inbox = client.new_register_inbox() if isinstance(client, BusClient) else client.new_inbox()
+    answered: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+    async def on_answer(message: Msg) -> None:
+        if not answered.done():
+            answered.set_result(message)
+
+    subscription = await client.subscribe(inbox, cb=on_answer)
+    try:
+        await client.publish(subjects.process_drain(service, instance), messages.encode(messages.Drain()), reply=inbox)
+        async with asyncio.timeout(DRAIN_WAIT):
+            answer = await answered
+    finally:
+        await subscription.unsubscribe()
+    if (answer.headers or {}).get("Status") == "503":
+        raise nats.errors.NoRespondersError
     return messages.decode(answer.data, messages.ControlReply)

@@ -25,8 +25,7 @@ class CallSummaries:
         lateness: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`as_owner()`: whose the calls are. `relay_name(path)`, `instance_of(session id)` of the agent, `lateness()` of
-        the timers in seconds."""
+        """`as_owner()`: whose the calls are. `instance_of(session id)`: of its agent. `lateness()`: in seconds."""
         self._as_owner = as_owner
         self._clock = clock
         self._late_ms, self._late_until = 0.0, float("-inf")

@@ -83,7 +83,6 @@ class Adoption:
         session_id = state.session_id
         if state.dtls is None or self._sessions.demux.get(session_id) is not None or self.load.room <= 0:
             return False
-        state.moves += 1
         age, handed_over = time.time() - state.written_at, state.handed_over
         if state.path_relay is not None:
             state.path_relay = self._allowlist.as_seen(*state.path_relay)
