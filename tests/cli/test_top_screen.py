@@ -189,7 +189,7 @@ def test_without_textual_or_a_terminal_one_line_says_what_to_do(found: object, m
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: found)
     with pytest.raises(UsageError, match="use --once") as error:
         command.run(parser.parse_args([]))
-    assert ("antiphon[operator]" in str(error.value)) == (found is None)
+    assert (".[operator]" in str(error.value)) == (found is None)
 
 
 def test_the_command_alone_does_not_import_textual() -> None:

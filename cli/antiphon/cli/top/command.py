@@ -62,10 +62,7 @@ def require_screen() -> None:
     import importlib.util
 
     if importlib.util.find_spec("textual") is None:
-        raise UsageError(
-            f"the screen of `antiphon top` needs textual: pip install 'antiphon[operator]' ({installing('operator')}), "
-            "or use --once"
-        )
+        raise UsageError(f"the screen of `antiphon top` needs textual: {installing('operator')}, or use --once")
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the screen of `antiphon top` needs a terminal: use --once")
 
