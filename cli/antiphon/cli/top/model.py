@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, NamedTuple
 
 from antiphon.runtime.operators.processes import Process
-from antiphon.schemas.messages import TURN_PARTS, CallSummary, TurnParts
+from antiphon.schemas.messages import CallSummary, TurnParts
 
 UNKNOWN: Final = "-"
 BAR_WIDTH: Final = 40
@@ -67,8 +67,8 @@ def plain(text: str, longest: int = MAX_CELL) -> str:
 
 def turn_total(parts: TurnParts) -> float | None:
     """Sum of the measured parts, ms; None: nothing is measured."""
-    known = [value for name in TURN_PARTS if (value := getattr(parts, name)) is not None]
-    return sum(known) if known else None
+    known = measured(parts)
+    return sum(value for _, value in known) if known else None
 
 
 def loss_percent(call: CallSummary) -> float | None:
@@ -104,7 +104,7 @@ def row_of(call: CallSummary, now: float) -> Row:
 
 def measured(parts: TurnParts) -> list[tuple[str, float]]:
     """(name, ms) of the parts that are known, in order."""
-    return [(name, value) for name in TURN_PARTS if (value := getattr(parts, name)) is not None]
+    return list(parts.model_dump(exclude_none=True).items())
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -141,8 +141,10 @@ def bars(parts: TurnParts, width: int = BAR_WIDTH) -> list[tuple[str, str, float
 def ordered(calls: Iterable[CallSummary], sort: str) -> list[CallSummary]:
     """By one of `SORTS`; equal ones in the order of their ids, so that rows keep their places."""
     rows = sorted(calls, key=lambda call: call.session_id)
-    if sort in ("agent", "region"):
-        return sorted(rows, key=lambda call: getattr(call, sort))
+    if sort == "agent":
+        return sorted(rows, key=lambda call: call.agent)
+    if sort == "region":
+        return sorted(rows, key=lambda call: call.region)
 
     def figure(call: CallSummary) -> float:
         match sort:
