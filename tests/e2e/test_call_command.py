@@ -17,7 +17,7 @@ from support.models.bookings import BOOKING, DAY
 from support.models.voice import RATE, say, silence, transcribe, words
 from support.net.impaired import impaired_path
 from support.processes.otlp import OtlpReceiver
-from support.processes.stack import Stack
+from support.processes.stack import Stack, running_stack
 
 from antiphon.agent import Agent, Session
 from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
@@ -80,10 +80,12 @@ async def test_the_echo_plug_in_speaks_while_the_caller_still_talks(stack: Stack
 
 
 @pytest.mark.nightly
-async def test_ten_calls_at_once_are_all_answered(stack: Stack) -> None:
+async def test_ten_calls_at_once_are_all_answered() -> None:
+    """However long that takes: by itself a bridge takes only as many as it answers in time."""
     spoken = question("What time is it?")
-    calls = [converse(stack.url, None, None, spoken) for _ in range(10)]
-    results: list[CallResult] = [result for result, _ in await asyncio.gather(*calls)]
+    with running_stack("--loopback-only", environment={"ANTIPHON_BRIDGE_MAX_WAIT": "0"}) as patient:
+        calls = [converse(patient.url, None, None, spoken) for _ in range(10)]
+        results: list[CallResult] = [result for result, _ in await asyncio.gather(*calls)]
     assert [result.error for result in results] == [None] * 10
     assert all("time" in words(result.heard) for result in results), [result.heard for result in results]
 

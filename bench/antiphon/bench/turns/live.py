@@ -91,7 +91,12 @@ async def _one(
     turns_left, sounds_left = list(calls), list(enumerate(sounds))
     voices = speakers.names("en")
     with tempfile.TemporaryDirectory() as directory, nats_server(Path(directory)) as url:
-        variables = {"ANTIPHON_NATS_URL": url, "ANTIPHON_SCRIPTED_AGENT": NAME, "ANTIPHON_GREETING": "none"}
+        variables = {
+            "ANTIPHON_NATS_URL": url,
+            "ANTIPHON_SCRIPTED_AGENT": NAME,
+            "ANTIPHON_GREETING": "none",
+            "ANTIPHON_BRIDGE_MAX_WAIT": "0",  # with a load, too, all calls are taken
+        }
         command = [sys.executable, "-m", "antiphon.inference_bridge"]
         with process(command, env=variables | environment):
             client = await connection.connect(url, "antiphon-bench-turns")
