@@ -84,9 +84,11 @@ def test_a_role_reads_its_own_replies_and_those_of_no_other(user: User) -> None:
     if user.role == "leaf":
         assert inboxes == ["_INBOX_signaling.mine.>", "_INBOX_transceiver.mine.>"]
         return
-    expected = f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    of_plug_ins = ("agent", "text_agent", "shadow")
+    expected = f"_INBOX_agent.{user.name}" if user.role in of_plug_ins else f"_INBOX_{user.role}"
     asks = any(each.startswith("$SRV.") for each in permissions_of(user).publish)
-    assert inboxes == [f"{expected}.>", *([f"{expected}_register.>"] if asks else [])]
+    answers = ["_INBOX_reply.>"] if user.role == "bridge" else []  # of text agents, each below its own name
+    assert inboxes == [*answers, f"{expected}.>", *([f"{expected}_register.>"] if asks else [])]
     assert not any(each.startswith((">", "*", "_INBOX.", "_INBOX_*")) for each in permissions_of(user).subscribe)
 
 
@@ -121,6 +123,7 @@ ANSWERS = {
         *(f"_INBOX_{role}" for role in ("transceiver", "operator", "websocket")),
         *REGISTER_OF_AGENTS,
     },
+    "text_agent": {"_INBOX_reply.mine"},
     "shadow": {"_INBOX_operator", *REGISTER_OF_AGENTS},
     "hub_setup": set(),
     "hub_relay": set(),
@@ -135,10 +138,10 @@ def test_a_role_answers_those_that_ask_it_and_a_plug_in_no_other_plug_in(user: U
     assert answered == ANSWERS[user.role]
 
 
-@pytest.mark.parametrize("role", ["agent", "shadow"])
+@pytest.mark.parametrize("role", ["agent", "text_agent", "shadow"])
 def test_a_plug_in_names_one_agent_everywhere_but_in_the_register(role: str) -> None:
     user = next(user for user in USERS if user.role == role)
-    names = {"mine"} if role == "agent" else {"mine", "other"}
+    names = {"mine", "other"} if role == "shadow" else {"mine"}
     permissions = permissions_of(user)
     publish = [each for each in permissions.publish if not each.startswith("_INBOX_")]
     # A process's id is drawn at its start, so that it can't be in a credential: a plug-in may listen to what operators

@@ -231,6 +231,39 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.TimelineStatistics, at=positive, round_trip_ms=st.none() | positive, client=st.none() | clients)
     | st.builds(m.TimelineWords, at=positive, side=st.sampled_from(("caller", "agent")), item=names, text=text),
     "DataMessage": st.builds(m.DataMessage.of, text, text | st.binary(max_size=40)),
+    "TextAgentAnnouncement": st.builds(
+        m.TextAgentAnnouncement, agent=names, instance=names, greeting=text, answering=counts, leaving=st.booleans()
+    ),
+    "ReplyRequest": st.builds(
+        m.ReplyRequest,
+        call_id=names,
+        agent=names,
+        event=st.sampled_from(("turn", "call_started", "silence", "call_ended")),
+        turn=counts,
+        text=text,
+        said=text,
+        keys=st.text("0123456789*#", max_size=8),
+        played=st.none() | st.builds(m.PlayedAnswer, text=text, interrupted=st.booleans()),
+        session=settings,
+        state=st.none() | settings,
+        speculative=st.booleans(),
+    ),
+    "ReplyPart": st.builds(m.ReplyText, number=counts, text=text)
+    | st.builds(m.ReplySpeech, number=counts, pcm=st.sampled_from(("", "AAABAA==")), words=text)
+    | st.builds(m.ReplyPause, number=counts, milliseconds=st.integers(0, 10_000))
+    | st.builds(m.ReplyCall, number=counts, call_id=names, name=names, arguments=text)
+    | st.builds(m.ReplyTool, number=counts, call_id=names, name=names, output=st.none() | text, failed=st.booleans())
+    | st.builds(m.ReplyHangUp, number=counts)
+    | st.builds(m.ReplyTransfer, number=counts, agent=names, summary=text)
+    | st.builds(m.ReplyPerson, number=counts, state=st.sampled_from(("offered", "accepted")), summary=text)
+    | st.builds(m.ReplyExpect, number=counts, kind=st.sampled_from(("number", "name", "date", "yes_no", "anything")))
+    | st.builds(m.ReplyState, number=counts, state=st.none() | settings)
+    | st.builds(m.ReplyRetracted, number=counts)
+    | st.builds(m.ReplyUsage, number=counts, input_tokens=counts, output_tokens=counts)
+    | st.builds(m.ReplyIncomplete, number=counts, reason=st.sampled_from(("max_output_tokens", "content_filter")))
+    | st.builds(m.ReplyAlive)
+    | st.builds(m.ReplyEnd, number=counts)
+    | st.builds(m.ReplyError, message=text, busy=st.booleans()),
     "FlowFind": st.builds(m.FlowFind, client=addresses, tcp=st.booleans()),
     "FlowOwner": st.builds(m.FlowOwner, cluster=clusters, slot=epochs, epoch=epochs),
 }

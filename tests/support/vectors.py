@@ -246,6 +246,50 @@ def audio_frames() -> dict[str, Any]:
     }
 
 
+def of_text_agents() -> list[tuple[str, messages.AnyMessage]]:
+    parts: list[messages.AnyReplyPart] = [
+        messages.ReplyText(number=0, text="On Monday "),
+        messages.ReplySpeech(number=1, pcm="AAABAA==", rate=24000, words="at nine"),
+        messages.ReplyPause(number=2, milliseconds=300),
+        messages.ReplyCall(number=3, call_id="call_1", name="show_map", arguments='{"place": "clinic"}'),
+        messages.ReplyTool(number=4, call_id="call_2", name="book", arguments='{"day": "2026-01-05"}'),
+        messages.ReplyTool(number=5, call_id="call_2", name="book", output='"booked"'),
+        messages.ReplyHangUp(number=6),
+        messages.ReplyTransfer(number=7, agent="billing", summary="wants an invoice"),
+        messages.ReplyPerson(number=8, state="offered"),
+        messages.ReplyExpect(number=9, kind="date"),
+        messages.ReplyState(number=10, state={"day": "2026-01-05"}),
+        messages.ReplyRetracted(number=11),
+        messages.ReplyUsage(number=12, input_tokens=90, output_tokens=12),
+        messages.ReplyIncomplete(number=13, reason="max_output_tokens"),
+        messages.ReplyAlive(),
+        messages.ReplyEnd(number=14),
+        messages.ReplyError(message="no answer", busy=True),
+    ]
+    return [
+        (
+            "TextAgentAnnouncement",
+            messages.TextAgentAnnouncement(
+                agent="desk", instance="c0ffee", greeting="Front desk, good morning.", language="en", tools=["book"]
+            ),
+        ),
+        (
+            "ReplyRequest",
+            messages.ReplyRequest(
+                call_id="rtc_abcdefghijklmnopqrstuvwx",
+                agent="desk",
+                turn=2,
+                text="On Monday, please.",
+                now="2026-01-01T10:00:00+01:00",
+                items=[{"id": "item_1", "type": "message", "role": "user", "content": []}],
+                played=messages.PlayedAnswer(text="Which day", interrupted=True),
+                state={"people": 2},
+            ),
+        ),
+        *(("ReplyPart", part) for part in parts),
+    ]
+
+
 def of_operators() -> list[tuple[str, messages.AnyMessage]]:
     """Messages by which the owner of a call tells operators about it."""
     session, trace = "rtc_abcdefghijklmnopqrstuvwx", f"00-{'1f' * 16}-{'2e' * 8}-01"
@@ -288,6 +332,7 @@ def of_operators() -> list[tuple[str, messages.AnyMessage]]:
 def control_messages() -> dict[str, Any]:
     examples: list[tuple[str, messages.AnyMessage]] = [
         *of_operators(),
+        *of_text_agents(),
         (
             "TransceiverAnnouncement",
             messages.TransceiverAnnouncement(
@@ -517,6 +562,8 @@ def subject_names() -> dict[str, Any]:
                 "subject": subjects.agent_claim_of("concierge", "host.1"),
             },
             "agent_beat": {"name": "concierge", "subject": subjects.agent_beat("concierge")},
+            "agent_announce": {"name": "desk", "subject": subjects.agent_announce("desk")},
+            "agent_reply": {"name": "desk", "subject": subjects.agent_reply("desk")},
             "worker": {"kind": "stt", "subject": subjects.worker("stt")},
             **{
                 build.__name__: {"agent": "concierge", "session": session, "subject": build("concierge", session)}

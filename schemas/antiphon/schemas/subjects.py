@@ -82,6 +82,8 @@ SUBJECTS: Final = {
     "agent_claim": Subject(f"{PREFIX}.agent.<name>.claim", "transceiver", "Claim", "ClaimReply"),
     "agent_claim_of": Subject(f"{PREFIX}.agent.<name>.claim.<instance>", "transceiver", "Claim", "ClaimReply"),
     "agent_beat": Subject(f"{PREFIX}.agent.<name>.beat", "agent, transceiver (adopted calls)", "AgentBeat"),
+    "agent_announce": Subject(f"{PREFIX}.agent.<name>.announce", "text agent", "TextAgentAnnouncement"),
+    "agent_reply": Subject(f"{PREFIX}.agent.<name>.reply", "inference bridge", "ReplyRequest", "ReplyPart"),
     "worker": Subject(f"{PREFIX}.worker.<kind>", "inference bridge", "msgpack", "msgpack"),
     "audio_in": Subject(f"{_SESSION}.audio.in", "transceiver", "AudioFrame"),
     "audio_out": Subject(f"{_SESSION}.audio.out", "agent", "AudioFrame"),
@@ -134,6 +136,7 @@ ANY_TRANSCEIVER_ANNOUNCE: Final = _any("transceiver_announce")
 ANY_RELAY_ANNOUNCE: Final = _any("relay_announce")
 ANY_CLUSTER_MOVED: Final = _any("cluster_moved")
 ANY_AGENT_BEAT: Final = _any("agent_beat")
+ANY_AGENT_ANNOUNCE: Final = _any("agent_announce")
 ANY_CALL_STATUS: Final = _any("call_status")
 ANY_AUDIO_IN: Final = _any("audio_in")
 ANY_CALL_TIMELINE: Final = _any("call_timeline")
@@ -142,6 +145,7 @@ ANY_WEBHOOK: Final = _any("webhook")
 CALLS_LIST: Final = SUBJECTS["calls_list"].pattern
 
 _AGENT_BEAT: Final = _reader("agent_beat")
+_AGENT_ANNOUNCE: Final = _reader("agent_announce")
 _RELAY_ANNOUNCE: Final = _reader("relay_announce")
 _OF_A_SESSION: Final = re.compile(
     rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.({_TOKEN.pattern})\."
@@ -278,6 +282,24 @@ def parse_agent_beat(subject: str) -> str:
     if match is None:
         raise MalformedError(f"{subject!r:.120} is no subject of an agent's beat")
     return match[1]
+
+
+def agent_announce(name: str) -> str:
+    """The announcements of all instances of a text agent."""
+    return _FORMS["agent_announce"].format(name=_token("agent name", name))
+
+
+def parse_agent_announce(subject: str) -> str:
+    """`antiphon.v1.agent.<name>.announce` -> `<name>`."""
+    match = _AGENT_ANNOUNCE.fullmatch(subject)
+    if match is None:
+        raise MalformedError(f"{subject!r:.120} is no subject of a text agent's announcement")
+    return match[1]
+
+
+def agent_reply(name: str) -> str:
+    """Request, with a stream of answers: one turn for any instance of a text agent's queue group."""
+    return _FORMS["agent_reply"].format(name=_token("agent name", name))
 
 
 def worker(kind: str) -> str:

@@ -21,6 +21,9 @@ _JWT = re.compile(r"-+BEGIN NATS USER JWT-+\s+(\S+)\s+-+END NATS USER JWT-+")
 _SEED_OF_CREDS = re.compile(r"-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY SEED-+")
 _SEED = re.compile(r"^S[A-Z0-9]+$")
 AGENT_INBOXES: Final = "_INBOX_agent"
+_AGENTS: Final = ("agent", "text_agent", "shadow")
+REPLY_INBOXES: Final = "_INBOX_reply"
+"""`<this>.<agent>.<token>`: where bridges receive the answers of a text agent, which may publish nowhere else."""
 """Inboxes of plug-ins are below it, the name as a token of its own: services answer to `_INBOX_agent.*.>`."""
 PREFIX: Final = "ANTIPHON_NATS"
 """Of the variables for the region's NATS."""
@@ -77,12 +80,12 @@ class Access(NamedTuple):
     @property
     def who(self) -> str:
         """For texts: `agent echo`, `relay`."""
-        return f"agent {self.name}" if self.role in ("agent", "shadow") and self.name else self.role or "this process"
+        return f"agent {self.name}" if self.role in _AGENTS and self.name else self.role or "this process"
 
     @property
     def inbox_prefix(self) -> str:
         """Replies come below it. One per role, so that no role can be allowed to read another one's."""
-        if self.role in ("agent", "shadow") and self.name:
+        if self.role in _AGENTS and self.name:
             return f"{AGENT_INBOXES}.{self.name}"
         return f"{self.role_inboxes}.{self.region}" if self.role and self.region else self.role_inboxes
 
@@ -94,7 +97,7 @@ class Access(NamedTuple):
     @property
     def register_inbox_prefix(self) -> str:
         """Answers of the services register come below it: what may answer there need not reach other answers."""
-        return f"{self.inbox_prefix if self.role in ('agent', 'shadow') else self.role_inboxes}_register"
+        return f"{self.inbox_prefix if self.role in _AGENTS else self.role_inboxes}_register"
 
     @property
     def uses_tls(self) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from antiphon.runtime.nats.access import AGENT_INBOXES, Access
+from antiphon.runtime.nats.access import AGENT_INBOXES, REPLY_INBOXES, Access
 from antiphon.schemas import subjects
 from antiphon.schemas.subjects import SUBJECTS
 
@@ -300,28 +300,30 @@ def _websocket(_: User) -> Permissions:
     )
 
 
-def _bridge(user: User) -> Permissions:
-    own = user.name or "concierge"
+def _bridge(_: User) -> Permissions:
     return Permissions(
         publish=(
             _on("audio_out"),  # in sessions of all agents: apologies to the callers of dead ones
             _on("data_out"),
             _on("session_control"),
-            _on("agent_beat", name=own),
-            _on("agent_claim_of", name=own),  # claims that it passes on
+            _on("agent_beat"),  # it takes calls in the name of text agents too, and of those that files describe
+            _on("agent_claim_of"),  # claims that it passes on
+            _on("agent_reply"),
             _on("worker"),
             *_asks("antiphon-agent", "antiphon-worker"),
             *_answers("transceiver", "bridge", "operator", "websocket"),
             *_is_found_by(*_ASK_AGENTS),
             *_puts(_LEASES, "*.*"),
             *_reads_all(_LEASES),
-            *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.{own}.*"),
+            *_consumes(f"KV_{_LEASES}", f"$KV.{_LEASES}.*.*"),
             *_consumes(_RECENT_AUDIO, _on("audio_in")),
         ),
         subscribe=(
-            _on("agent_claim", name=own),
-            _on("agent_claim_of", name=own),
+            _on("agent_claim"),
+            _on("agent_claim_of"),
             _on("agent_beat"),
+            _on("agent_announce"),
+            f"{REPLY_INBOXES}.>",
             _on("audio_in"),
             _on("data_in"),
             _on("session_event"),
@@ -398,6 +400,18 @@ def _agent(user: User) -> Permissions:
             _on("process_drain", service="antiphon-agent"),
             *_registered("antiphon-agent"),
         ),
+    )
+
+
+def _text_agent(user: User) -> Permissions:
+    """It sees no session: a bridge has the call, and asks for the words."""
+    own = user.name
+    return Permissions(
+        publish=(
+            _on("agent_announce", name=own),
+            f"{REPLY_INBOXES}.{own}.>",
+        ),
+        subscribe=(_on("agent_reply", name=own),),
     )
 
 
@@ -510,6 +524,7 @@ ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
     "operator": _operator,
     "recorder": _recorder,
     "agent": _agent,
+    "text_agent": _text_agent,
     "shadow": _shadow,
     "hub_setup": _hub_setup,
     "hub_relay": _hub_relay,
@@ -519,7 +534,7 @@ ROLES: Final[dict[str, Callable[[User], Permissions]]] = {
 """Role -> what a user of it may do."""
 AT_HUB: Final = ("hub_setup", "hub_relay", "hub_transceiver", "leaf")
 """Roles of the hub's servers; all others are of a region's."""
-NAMED: Final = ("relay", "bridge", "agent", "shadow", "hub_relay", "hub_transceiver", "leaf")
+NAMED: Final = ("relay", "bridge", "agent", "text_agent", "shadow", "hub_relay", "hub_transceiver", "leaf")
 """Roles whose users have names of their own."""
 PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "relay": ("relay",),
@@ -529,6 +544,7 @@ PUBLISHERS: Final[dict[str, tuple[str, ...]]] = {
     "bridge": ("inference bridge", "agent"),
     "operator": ("operator",),
     "agent": ("agent",),
+    "text_agent": ("text agent",),
     "shadow": ("agent",),  # its beat
     "recorder": (),
     "worker": (),

@@ -1,4 +1,4 @@
-"""What answers callers: a scripted agent, or a language model behind an OpenAI-compatible server.
+"""What answers callers: a scripted agent, a text agent on NATS, or a language model behind an OpenAI-compatible server.
 
 An agent is text in, text out. It knows nothing of audio, turns or NATS. It is told what was played of its reply,
 because that is what the caller will refer to.
@@ -7,11 +7,13 @@ because that is what the caller will refer to.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
+
+from antiphon.schemas.messages.replies import Expected, ReplyEvent
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Request:
     """Of the session: what the agent answers in."""
     already_spoken: Annotated[str, Field(validation_alias="said", serialization_alias="said")] = ""
     """Prefix of the reply that a failed model has already spoken; continue after it. Workers on NATS call it `said`."""
+    event: ReplyEvent = "turn"
+    """Why the agent is asked."""
+    keys: str = ""
+    """Keys of the telephone that belong to this turn."""
+    session: dict[str, Any] = field(default_factory=dict)
+    """Session settings of the client, as in the claim."""
+    speculative: bool = False
+    """A guess: the turn may go on. The answer is not spoken unless the turn ends with the same words."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,59 @@ class HandOver:
     """A person should take over. `offered`: the agent has asked; `accepted`: the caller wants it. A value."""
 
     state: Literal["offered", "accepted"]
+
+
+@dataclass(frozen=True)
+class OwnSpeech:
+    """Audio of the agent's own in place of text: `s16le`, mono. A value."""
+
+    pcm: bytes
+    rate: int
+    """Hz."""
+    words: str
+    """What it says, for the transcript."""
+
+
+@dataclass(frozen=True)
+class SpokenPause:
+    """Silence before what comes next. A value."""
+
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class TransferAfterSpeech:
+    """Give the call to another agent when the reply was played. A value.
+
+    If the other one can't be had, the call stays: the next request tells the agent.
+    """
+
+    agent: str
+    summary: str = ""
+    """For the next agent; empty: it gets the conversation."""
+
+
+@dataclass(frozen=True)
+class ExpectAnswer:
+    """What the caller will say next, for the turn detector. A value."""
+
+    kind: Expected
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """The agent itself runs a tool: it has begun (`output` is None) or ended. For record, trace and time line. A value.
+
+    Nothing of it is spoken, and the client answers nothing.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    """JSON."""
+    output: str | None = None
+    """Text, mostly JSON, or the error's."""
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +142,20 @@ class Retracted:
     """
 
 
-ReplyPart = str | HangUpAfterSpeech | HandOver | FunctionCall | Usage | Incomplete | Retracted
+ReplyPart = (
+    str
+    | OwnSpeech
+    | SpokenPause
+    | HangUpAfterSpeech
+    | TransferAfterSpeech
+    | HandOver
+    | ExpectAnswer
+    | ToolRun
+    | FunctionCall
+    | Usage
+    | Incomplete
+    | Retracted
+)
 """A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 
