@@ -21,15 +21,17 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import (
     bounded,
     read_snapshot,
     settings_json,
+    snapshot_of,
 )
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.peers import FRESH_SECONDS, Peers
 from antiphon.inference_bridge.realtime_protocol.conversation import message
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionChanges, SessionSettings
 from antiphon.inference_bridge.settings import Settings
+from antiphon.runtime.agent_sessions.handed_call import message as said
 from antiphon.runtime.nats import service_discovery
 from antiphon.schemas import messages, subjects
-from antiphon.schemas.messages import AgentBeat
+from antiphon.schemas.messages import AgentBeat, HandedCall
 
 
 def beat(instance: str, sessions: int, capacity: int = 10, leaving: bool = False) -> AgentBeat:
@@ -166,3 +168,15 @@ def test_a_snapshot_is_read_by_processes_of_other_versions() -> None:
     written = bounded(ConversationSnapshot(session_created=True, received_until=480))
     assert (written["met"], written["heard_until"]) == (True, 480), "the names that bridges have always written"
     assert read_snapshot(written) == ConversationSnapshot(session_created=True, received_until=480)
+
+
+@pytest.mark.pure
+def test_a_call_that_another_agent_had_goes_on_where_it_was() -> None:
+    handed = HandedCall(agent="front", items=[said("item_1", "user", "I want an invoice.")])
+    greets, silent = snapshot_of(handed), snapshot_of(handed.model_copy(update={"silent": True}))
+    assert greets is not None
+    assert silent is not None
+    assert [item["role"] for item in greets.items] == ["system", "user"]
+    assert (greets.greeted, greets.answering) == (False, None)
+    assert (silent.greeted, silent.answering) == (True, "")
+    assert snapshot_of(None) is None

@@ -75,7 +75,7 @@ def test_an_agents_subjects_say_nothing_of_the_calls_of_another_one() -> None:
     for name in (*of_sessions, "audio_in", "data_in", "session_event"):
         assert own.fullmatch(getattr(subjects, name)("echo", "rtc_1"))
         assert not own.fullmatch(getattr(subjects, name)("other", "rtc_1"))
-    for name in ("call_attach", "call_open", "call_hang_up", "call_status"):
+    for name in ("call_attach", "call_open", "call_hang_up", "call_transfer", "call_status"):
         assert SUBJECTS[name].publisher.split(", ")[0] == "signaling"
         assert not own.fullmatch(getattr(subjects, name)("rtc_1"))
 

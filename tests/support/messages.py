@@ -174,7 +174,8 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.Pause)
     | st.builds(m.Resume)
     | st.builds(m.HangUp, reason=text)
-    | st.builds(m.Transfer, agent=names),
+    | st.builds(m.Transfer, agent=names, handed=st.none() | st.builds(m.HandedCall, agent=names, summary=text))
+    | st.builds(m.AskPerson, summary=text),
     "HangUp": st.builds(m.HangUp, reason=text, instance=names),
     "Attach": st.builds(m.Attach, creator=text),
     "AttachReply": st.builds(m.AttachReply, ok=st.booleans(), agent=names, message=text),
@@ -198,6 +199,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
     | st.builds(m.TakenOver, handed_over=st.booleans(), checkpoint_age_ms=positive)
     | st.builds(m.Transferred, agent=names, instance=text)
     | st.builds(m.TransferFailed, agent=names, message=text)
+    | st.builds(m.PersonAsked, summary=text)
     | st.builds(m.Draining, seconds=st.floats(0, 3600))
     | st.builds(m.TelephoneEvent, event=st.integers(0, 255), duration_ms=st.floats(0, 8000))
     | st.builds(m.AudioLevel, level_dbov=st.integers(-127, 0), voice=st.booleans())
@@ -215,6 +217,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
         cause=text,
     ),
     "ListCalls": st.builds(m.ListCalls, session_ids=st.lists(names, max_size=3), agent=names, after=names),
+    "TransferCall": st.builds(m.TransferCall, agent=names | st.just(""), refusal=text, summary=text, creator=text),
     "CallList": st.builds(m.CallList, owner=names, total=counts, calls=st.lists(summaries, max_size=3)),
     "CallEnded": st.builds(m.CallEnded, call=summaries, ended=positive, reason=reasons, cause=text),
     "Webhook": st.builds(

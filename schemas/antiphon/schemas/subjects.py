@@ -94,6 +94,7 @@ SUBJECTS: Final = {
     "call_attach": Subject(f"{_CALL}.attach", "signaling", "Attach", "AttachReply"),
     "call_open": Subject(f"{_CALL}.open", "signaling", "OpenRequest", "OpenReply"),
     "call_hang_up": Subject(f"{_CALL}.hang_up", "signaling, operator", "HangUp", "ControlReply"),
+    "call_transfer": Subject(f"{_CALL}.transfer", "signaling", "TransferCall", "ControlReply"),
     "call_status": Subject(f"{_CALL}.status", "signaling", "", "CallStatus"),
     "call_timeline": Subject(f"{PREFIX}.timeline.<id>", _OWNERS, "TimelineEntry"),
     "call_ended": Subject(f"{PREFIX}.ended.<id>", _OWNERS, "CallEnded"),
@@ -151,10 +152,10 @@ _OF_A_SESSION: Final = re.compile(
     rf"{re.escape(PREFIX)}\.session\.({_TOKEN.pattern})\.({_TOKEN.pattern})\."
     r"(audio\.in|audio\.out|data\.in|data\.out|event|control)"
 )
-_OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)")
+_OF_A_CALL: Final = re.compile(rf"{re.escape(PREFIX)}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|transfer|status)")
 
 _OF_A_CLUSTERS_CALL: Final = re.compile(
-    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|status)"
+    rf"{re.escape(PREFIX)}\.cluster\.[0-9]{{1,4}}\.call\.({_TOKEN.pattern})\.(attach|open|hang_up|transfer|status)"
 )
 
 
@@ -395,7 +396,7 @@ class CallSubject(NamedTuple):
     session_id: str
     """`rtc_` and 24 letters and digits."""
     kind: str
-    """`attach`, `open`, `hang_up` or `status`."""
+    """`attach`, `open`, `hang_up`, `transfer` or `status`."""
 
 
 def call_attach(session_id: str) -> str:
@@ -411,6 +412,11 @@ def call_open(session_id: str) -> str:
 def call_hang_up(session_id: str) -> str:
     """Request/reply to the owner of a call: end it."""
     return _call("call_hang_up", session_id)
+
+
+def call_transfer(session_id: str) -> str:
+    """Request/reply to the owner of a call: give it to another agent."""
+    return _call("call_transfer", session_id)
 
 
 def call_status(session_id: str) -> str:

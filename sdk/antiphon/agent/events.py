@@ -34,6 +34,9 @@ from antiphon.schemas.messages import (
     MediaStarted as MediaStarted,
 )
 from antiphon.schemas.messages import (
+    PersonAsked as PersonAsked,
+)
+from antiphon.schemas.messages import (
     Playout as Playout,
 )
 from antiphon.schemas.messages import (
@@ -155,6 +158,7 @@ Event = (
     | TelephoneEvent
     | TransferFailed
     | Transferred
+    | PersonAsked
     | AudioLevel
     | Statistics
     | SessionError

@@ -18,8 +18,10 @@ from antiphon.agent.playback import Played
 from antiphon.agent.shadow_session import ShadowSession, as_payload
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import Tool
+from antiphon.agent.transcript import Transcript
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
+from antiphon.runtime.agent_sessions.handed_call import handed_call
 from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages
@@ -58,6 +60,9 @@ class Session(ShadowSession):
     ) -> None:
         super().__init__(client, lease, detect_speech)
         self._captions = captions
+        self.handed: messages.HandedCall | None = lease.handed
+        """What the agent before gave along: its name, a summary, the conversation. None: the call began with us."""
+        self._transcript = Transcript(lease.handed)
         self._caller_captions = CallerCaptions()
         self.tools: Mapping[str, Tool] = services.tools
         """Those of the agent, by name."""
@@ -152,6 +157,8 @@ class Session(ShadowSession):
         await speech.send_again(stopped_at, generation)
 
     def _left(self) -> None:
+        if self._speech is not None:
+            self._transcript.add("assistant", self._speech.heard.text)
         self._speech = None
         self._turn.release()
 
@@ -163,6 +170,8 @@ class Session(ShadowSession):
 
     async def caption(self, text: str, final: bool = True) -> None:
         """Show the caller's words in the client's transcript: all of the utterance so far. `final`: it is over."""
+        if final:
+            self._transcript.add("user", text)
         for event in self._caller_captions.words(text, final):
             await self.send(event)
 
@@ -174,15 +183,19 @@ class Session(ShadowSession):
         """
         await self._bus.hang_up(reason)
 
-    async def transfer(self, agent: str) -> bool:
+    async def transfer(self, agent: str, summary: str = "", silent: bool = False) -> bool:
         """Give the call to another agent, at once. True: it has the call, and this session is over (`transferred`).
+
+        It gets `summary` and the conversation as far as we know its words (`say`, `caption`, typed ones): its
+        `session.handed`. `silent`: it does not greet, and answers what the caller has said last.
 
         False: no instance of it has taken the call, which stays here; `TransferFailed` says why. What waits of our
         speech is not played: to have the last words played, leave their `speak` block first.
         """
+        handed = handed_call(self._transcript.items, summary, silent)
         outcome = self._transferred = asyncio.get_running_loop().create_future()
         try:
-            if await self._bus.transfer(agent) not in (ControlOutcome.DONE, ControlOutcome.NO_ANSWER):
+            if await self._bus.transfer(agent, handed) not in (ControlOutcome.DONE, ControlOutcome.NO_ANSWER):
                 return self.why == "transferred"
             over = asyncio.ensure_future(self.over.wait())
             try:
@@ -192,6 +205,14 @@ class Session(ShadowSession):
         finally:
             self._transferred = None
         return self.why == "transferred"
+
+    async def ask_person(self, summary: str = "") -> bool:
+        """Tell the operator's system, by the webhook `call.person_asked`, that a person should take the call.
+
+        The call stays here until that system transfers it; if it refuses, `TransferFailed` comes without an agent's
+        name. False: the request could not be made.
+        """
+        return await self._bus.ask_person(summary[:4000])
 
     def save(self) -> None:
         """Keep `state` for an instance that takes the session over; MalformedError if it is no JSON or above 32 KiB."""
@@ -249,6 +270,7 @@ class Session(ShadowSession):
     # ---- from the transceiver
 
     async def _typed(self, text: str) -> None:
+        self._transcript.add("user", text)
         if self._captions:
             for event in typed_shown(text):
                 await self.send(event)

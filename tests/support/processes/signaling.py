@@ -36,6 +36,7 @@ from antiphon.schemas.messages import (
     Place,
     RelayAnnouncement,
     TransceiverAnnouncement,
+    TransferCall,
     decode,
     encode,
 )
@@ -167,6 +168,8 @@ class StandIn:
     """What a transceiver answers to ICE credentials without an offer."""
     hung_up: list[str] = field(default_factory=list)
     """Sessions that it was asked to end."""
+    transferred: list[TransferCall] = field(default_factory=list)
+    """What was asked of its call."""
     refuses: str = ""
     """The text with which it refuses every request for a call; empty: it does what it is asked for."""
     status: CallStatus | None = None
@@ -301,6 +304,9 @@ class StandIns:
                 decode(message.data, HangUp)
                 part.hung_up.append(session_id)
                 await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses)))
+            elif kind == "transfer":
+                part.transferred.append(decode(message.data, TransferCall))
+                await message.respond(encode(ControlReply(ok=not part.refuses, message=part.refuses or "done")))
             elif kind == "attach":
                 agent = "" if part.refuses else part.agent
                 await message.respond(

@@ -125,6 +125,7 @@ class Admission:
             input_rate=self._input_rate,
             session=claim.session,
             locked=claim.locked,
+            handed=claim.handed,
             started_at=unix_time,
             trace=dict(trace),
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from antiphon.schemas import subjects
-from antiphon.schemas.messages import Lease
+from antiphon.schemas.messages import HandedCall, Lease
 
 MAX_KEYS: Final = 2
 """The first one seals; the one before it still opens the leases of running calls."""
@@ -51,18 +51,19 @@ class LeaseCrypto:
         self._newest = parts[0][0]
 
     def seal(self, lease: Lease) -> Lease:
-        """The lease as it goes into the bucket: without `session` and `state`, which are in `sealed`."""
-        plain = json.dumps([lease.session, lease.state]).encode()
+        """The lease as it goes into the bucket: `session`, `state` and `handed` are in `sealed` only."""
+        handed = [lease.handed.model_dump()] if lease.handed is not None else []  # the version before reads two parts
+        plain = json.dumps([lease.session, lease.state, *handed]).encode()
         nonce = os.urandom(_NONCE)
         key = _place(lease)
         cipher = self._cipher(self._newest, key).encrypt(nonce, plain, _PURPOSE + key)
         sealed = self._newest + base64.b64encode(nonce + cipher).decode()
-        return lease.model_copy(update={"session": {}, "state": {}, "sealed": sealed})
+        return lease.model_copy(update={"session": {}, "state": {}, "handed": None, "sealed": sealed})
 
     def open(self, lease: Lease) -> Lease:
         """The lease as its holder wrote it; `SealedLeaseError` if another key or place sealed it, or none did."""
         if not lease.sealed:
-            if lease.session or lease.state:
+            if lease.session or lease.state or lease.handed:
                 raise SealedLeaseError("it is in clear, although this process has a lease key: refused")
             return lease
         key_id = lease.sealed[0]
@@ -73,8 +74,9 @@ class LeaseCrypto:
             data = base64.b64decode(lease.sealed[1:], validate=True)
         except binascii.Error:
             raise SealedLeaseError("it is damaged") from None
-        session, state = _opened(self._cipher(key_id, key), data, key)
-        return lease.model_copy(update={"session": session, "state": state, "sealed": ""})
+        session, state, handed = _opened(self._cipher(key_id, key), data, key)
+        opened = {"session": session, "state": state, "sealed": "", "handed": handed}
+        return lease.model_copy(update=opened)
 
     def _cipher(self, key_id: str, place: bytes) -> Any:
         from cryptography.hazmat.primitives import hashes
@@ -88,14 +90,15 @@ def _place(lease: Lease) -> bytes:
     return subjects.lease_key(lease.agent, lease.session_id).encode()
 
 
-def _opened(cipher: Any, data: bytes, place: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+def _opened(cipher: Any, data: bytes, place: bytes) -> tuple[dict[str, Any], dict[str, Any], HandedCall | None]:
     from cryptography.exceptions import InvalidTag
 
     try:
-        session, state = json.loads(cipher.decrypt(data[:_NONCE], data[_NONCE:], _PURPOSE + place))
+        session, state, *rest = json.loads(cipher.decrypt(data[:_NONCE], data[_NONCE:], _PURPOSE + place))
+        handed = HandedCall.model_validate(rest[0]) if rest else None
     except (InvalidTag, ValueError):
         raise SealedLeaseError("another key sealed it, or it was changed") from None
-    return session, state
+    return session, state, handed
 
 
 def from_file(path: Path) -> LeaseCrypto:

@@ -252,9 +252,16 @@ class SessionBus:
                 return False
         return True
 
-    async def transfer(self, agent: str) -> ControlOutcome:
-        """Ask for another agent; `Transferred` or `TransferFailed` says what becomes of it."""
-        return await self._request(messages.Transfer(agent=agent))
+    async def transfer(self, agent: str, handed: messages.HandedCall | None = None) -> ControlOutcome:
+        """Ask for another agent; `Transferred` or `TransferFailed` says what becomes of it.
+
+        `handed`: what it gets along with the session; None: nothing.
+        """
+        return await self._request(messages.Transfer(agent=agent, handed=handed))
+
+    async def ask_person(self, summary: str) -> bool:
+        """Have the operator's system told that a person should take the session; False if it could not be."""
+        return await self._request(messages.AskPerson(summary=summary)) is ControlOutcome.DONE
 
     async def _request(self, request: messages.Message) -> ControlOutcome:
         async with self._one_at_a_time:

@@ -14,11 +14,12 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from antiphon.runtime import tasks
 from antiphon.schemas import subjects
 
-Kind = Literal["attach", "open", "hang_up", "status"]
+Kind = Literal["attach", "open", "hang_up", "transfer", "status"]
 _OWN_REGION: Final = {
     "attach": subjects.call_attach,
     "open": subjects.call_open,
     "hang_up": subjects.call_hang_up,
+    "transfer": subjects.call_transfer,
     "status": subjects.call_status,
 }
 

@@ -246,6 +246,7 @@ def _signaling(_: User) -> Permissions:
             _on("call_attach"),
             _on("call_open"),
             _on("call_hang_up"),
+            _on("call_transfer"),
             _on("call_status"),
             _on("cluster_call"),
             subjects.CALLS_LIST,

@@ -122,11 +122,16 @@ class AgentClaims:
         }
 
     async def claim(
-        self, session_id: str, agent: str, session: dict[str, Any], locked: Sequence[str] = ()
+        self,
+        session_id: str,
+        agent: str,
+        session: dict[str, Any],
+        locked: Sequence[str] = (),
+        handed: messages.HandedCall | None = None,
     ) -> messages.ClaimReply | messages.Refused:
         """Find an agent for the session; it is ready when this returns. At most `CLAIM_SECONDS`.
 
-        `locked`: settings in `session` that the client may not change.
+        `locked`: settings in `session` that the client may not change. `handed`: what the agent before gives along.
         """
         began = self._loop.time()
         token = secrets.token_hex(8)
@@ -139,6 +144,7 @@ class AgentClaims:
             session=session,
             locked=list(locked),
             expires_at=time.time() + CLAIM_SECONDS,
+            handed=handed,
         )
         known = {names.AGENT_NAME: agent, **names.messaging(names.CLAIM_SUBJECT, "send")}
         context = spans.of_call(session_id)

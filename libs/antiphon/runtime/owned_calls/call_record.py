@@ -85,6 +85,8 @@ class CallRecord:
             if (summary := self._summary()) is not None:
                 detail |= {"owner": summary.owner, "cluster": summary.cluster, "slot": summary.slot}
         self._write_event(name, detail, now)
+        if isinstance(event, messages.PersonAsked):
+            self._webhook("call.person_asked", now, summary=event.summary)
         if isinstance(event, messages.Connected | messages.MediaStarted) and not self._started:
             self._started = True
             self._webhook("call.started", now)
@@ -148,20 +150,28 @@ class CallRecord:
         self._webhook("call.failed" if failed else "call.ended", now, call, event)
 
     def _webhook(
-        self, kind: Any, now: float, call: messages.CallSummary | None = None, end: messages.Ended | None = None
+        self,
+        kind: Any,
+        now: float,
+        call: messages.CallSummary | None = None,
+        end: messages.Ended | None = None,
+        summary: str = "",
     ) -> None:
         call = call or self._summary()
         if call is None:
             return
         short = kind.removeprefix("call.")
-        # The same id whichever process writes it, and however often: receivers tell repetitions by it.
+        # The same id whichever process writes it, and however often: receivers tell repetitions by it. A call begins
+        # and ends once; a person may be asked for again.
+        nth = f"_{self._unix(now) * 1000:.0f}" if short == "person_asked" else ""
         webhook = messages.Webhook(
-            id=f"{self._session_id}_{'started' if end is None else 'ended'}",
+            id=f"{self._session_id}_{'ended' if end is not None else short}{nth}",
             type=kind,
             at=self._unix(now),
             call=call,
             reason=end.reason if end is not None else None,
             cause=end.cause if end is not None else "",
+            summary=summary,
         )
         self._output.notice(subjects.webhook(short), messages.encode(webhook))
 

@@ -77,6 +77,9 @@ class OwnedCall(Protocol):
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
 
+    def announce(self, event: messages.SessionEvent) -> None:
+        """Publish an event that changes nothing of the call."""
+
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
 

@@ -10,94 +10,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection, nats_fast_path
 from antiphon.runtime.nats.errors import BUS_ERRORS
-from antiphon.runtime.owned_calls.agent_bounds import CONTROLS, AgentBounds
+from antiphon.runtime.owned_calls.agent_bounds import CONTROLS
 from antiphon.runtime.owned_calls.control_rpc import Refusal, answer
 from antiphon.runtime.owned_calls.owned_call import Act, CallTable, OwnedCall
+from antiphon.runtime.owned_calls.session_subjects import (
+    MAX_INSTANCES,
+    AgentSubjects,
+    EarlyMessages,
+    SessionSubjects,
+)
 from antiphon.schemas import MalformedError, audio, messages, subjects
 
-MAX_EARLY: Final = 256
-"""Messages of an agent kept between its claim and the making of its session; any above that are dropped."""
-MAX_INSTANCES: Final = 64
-"""Agent instances of which, per session, an early hang-up, or a late acceptance, is remembered."""
-
-
-class _Early:
-    """Messages to a session that is being made: an agent may speak, and hang up, as soon as it is asked.
-
-    Owner: `SessionBus`, from before the claim until the session is made or is not: for the time of a claim, 2.5 s.
-    """
-
-    def __init__(self) -> None:
-        self.received: list[nats_fast_path.Received | Act] = []
-        self.hung_up: dict[str, messages.HangUp] = {}
-        """By instance, which may be empty. Kept apart: a hang-up is never one message too many."""
-
-    def keep(self, message: nats_fast_path.Received) -> None:
-        if len(self.received) < MAX_EARLY:
-            self.received.append(message)
-
-    def control(self, control: Act | messages.Transfer) -> str:
-        """Keep it; returns the text of the answer, or raises `Refusal`."""
-        if isinstance(control, messages.Transfer):
-            raise Refusal("no transfer before the agent has the session: ask again")
-        if isinstance(control, messages.HangUp):
-            if control.instance not in self.hung_up and len(self.hung_up) >= MAX_INSTANCES:
-                raise Refusal(f"{MAX_INSTANCES} instances have hung up already")
-            self.hung_up.setdefault(control.instance, control)
-        elif len(self.received) >= MAX_EARLY:
-            raise Refusal(f"{MAX_EARLY} messages wait for the session already")
-        else:
-            self.received.append(control)
-        return "kept: the session is being made"
-
-
-@dataclass(eq=False)
-class _AgentSubjects:
-    """The subjects of one session under one agent's name. Filled one by one, so that an end in the middle ends all.
-
-    Owner: the `_SessionSubjects` that it is in.
-    """
-
-    agent: str
-    early: _Early | None = field(default_factory=_Early)
-    """Until the agent has the session."""
-    has_session: bool = False
-    """What comes here is for the session: one attribute, because it is read for every frame."""
-    bounds: AgentBounds = field(default_factory=AgentBounds)
-    speech: Subscription | None = None
-    control: Subscription | None = None
-
-
-@dataclass(eq=False)
-class _SessionSubjects:
-    """All of one session. Owner: `SessionBus`."""
-
-    current: _AgentSubjects
-    """Of the agent that has the session, or is asked to take the new one."""
-    creator: str
-    """Which credential made the call: as in `OpenRequest.creator`."""
-    next: _AgentSubjects | None = None
-    """Of the agent that a transfer asks."""
-    call: Subscription | None = None
-    called: Callable[[Msg], Awaitable[None]] | None = None
-    """Takes what comes to `call`, and the same from another region."""
-    late: set[str] = field(default_factory=set)
-    """Instances that have accepted the session too late."""
-
-
-Transfer = Callable[[OwnedCall, str], str]
-"""Begins a transfer of a session to an agent; returns the text of the answer, or raises `Refusal`."""
+Transfer = Callable[[OwnedCall, str, messages.HandedCall | None], asyncio.Task[str]]
+"""Begins a transfer of a session to an agent, or raises `Refusal`. The task returns why it has failed; empty: it has
+not."""
 
 
 class CallHandlers(NamedTuple):
@@ -119,17 +54,18 @@ class SessionBus:
         self._calls = calls
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()
-        self._sessions: dict[str, _SessionSubjects] = {}
+        self._sessions: dict[str, SessionSubjects] = {}
         self._unsubscribing: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
 
     async def listen(self, session_id: str, agent: str, creator: str, handlers: CallHandlers) -> None:
         """Subscribe before the agent is asked: what it publishes at once must be received."""
 
         async def called(message: Msg) -> None:
-            await self._called(session_id, message, handlers.offered)
+            await self._called(session_id, message, handlers)
 
-        current = _AgentSubjects(agent, has_session=True)
-        of_session = self._sessions[session_id] = _SessionSubjects(current, creator)
+        current = AgentSubjects(agent, has_session=True)
+        of_session = self._sessions[session_id] = SessionSubjects(current, creator)
         await self._subscribe(session_id, current, handlers.transfer)
         of_session.called = called
         of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
@@ -138,9 +74,9 @@ class SessionBus:
         """Subscribe to the requests of signaling only, for a session that has no agent."""
 
         async def called(message: Msg) -> None:
-            await self._called(session_id, message, handlers.offered)
+            await self._called(session_id, message, handlers)
 
-        of_session = self._sessions[session_id] = _SessionSubjects(_AgentSubjects("-", early=None), creator)
+        of_session = self._sessions[session_id] = SessionSubjects(AgentSubjects("-", early=None), creator)
         of_session.called = called
         of_session.call = await self._client.subscribe(subjects.call_all(session_id), cb=called)
 
@@ -161,7 +97,7 @@ class SessionBus:
         of_session = self._sessions.get(session_id)
         if of_session is None:
             raise Refusal(f"session {session_id} is over")
-        prepared = of_session.next = _AgentSubjects(agent)
+        prepared = of_session.next = AgentSubjects(agent)
         await self._subscribe(session_id, prepared, transfer)
         if of_session.next is not prepared or self._sessions.get(session_id) is not of_session:
             self._end(prepared)  # the session has ended meanwhile
@@ -185,7 +121,7 @@ class SessionBus:
         prepared.has_session = True
         self.activate(session, instance)
 
-    async def _subscribe(self, session_id: str, named: _AgentSubjects, transfer: Transfer) -> None:
+    async def _subscribe(self, session_id: str, named: AgentSubjects, transfer: Transfer) -> None:
         def published(message: nats_fast_path.Received) -> None:
             session = self._calls.get(session_id) if named.has_session else None
             if session is not None:
@@ -212,7 +148,9 @@ class SessionBus:
         named = of_session.current
         early, named.early = named.early, None
         for received in early.received if early else ():
-            if isinstance(received, Act):
+            if isinstance(received, messages.AskPerson):
+                session.announce(messages.PersonAsked(summary=received.summary))
+            elif isinstance(received, Act):
                 try:
                     _check_generation(session, received)
                     session.control(received, self._loop.time())
@@ -236,7 +174,9 @@ class SessionBus:
         if of_session is not None and len(of_session.late) < MAX_INSTANCES:
             of_session.late.add(instance)
 
-    def _valid_hang_up(self, of_session: _SessionSubjects, early: _Early, instance: str) -> messages.HangUp | None:
+    def _valid_hang_up(
+        self, of_session: SessionSubjects, early: EarlyMessages, instance: str
+    ) -> messages.HangUp | None:
         """`instance`: which one has the session, if it has named itself."""
         for hang_up in early.hung_up.values():
             if hang_up.instance not in of_session.late and (not instance or hang_up.instance in ("", instance)):
@@ -254,7 +194,7 @@ class SessionBus:
         if of_session.call is not None:
             self._unsubscribe(connection.stop_answering(self._client, of_session.call))
 
-    def _end(self, named: _AgentSubjects) -> None:
+    def _end(self, named: AgentSubjects) -> None:
         """Nothing that comes under this agent's name counts any more, whether or not NATS delivers it still."""
         named.has_session, named.early = False, None
         if named.control is not None:
@@ -268,9 +208,9 @@ class SessionBus:
         task.add_done_callback(self._unsubscribing.discard)
 
     async def close(self) -> None:
-        await tasks.end(*self._unsubscribing)
+        await tasks.end(*self._unsubscribing, *self._answering)
 
-    def _pass_on(self, session: OwnedCall, named: _AgentSubjects, message: nats_fast_path.Received) -> None:
+    def _pass_on(self, session: OwnedCall, named: AgentSubjects, message: nats_fast_path.Received) -> None:
         now = self._loop.time()
         try:
             if message.subject.endswith(".audio.out"):
@@ -289,12 +229,12 @@ class SessionBus:
         except MalformedError as error:
             self._tell(session, named, str(error))
 
-    def _tell(self, session: OwnedCall, named: _AgentSubjects, text: str) -> None:
+    def _tell(self, session: OwnedCall, named: AgentSubjects, text: str) -> None:
         """An event `error` for the agent, as far as it has not had too many."""
         if named.bounds.tells_error(self._loop.time()):
             session.report_error(text)
 
-    async def _control(self, session_id: str, named: _AgentSubjects, data: bytes, transfer: Transfer) -> str:
+    async def _control(self, session_id: str, named: AgentSubjects, data: bytes, transfer: Transfer) -> str:
         """A request of an agent; it counts while that agent has the session, or is being asked to take it."""
         control = messages.decode_any(data, messages.CONTROL, "Control")
         self._check_late(session_id, control)
@@ -312,7 +252,11 @@ class SessionBus:
         if session is None or session.ended is not None:
             raise Refusal(f"session {session_id} is over")
         if isinstance(control, messages.Transfer):
-            return transfer(session, control.agent)
+            transfer(session, control.agent, control.handed)
+            return f"agent {control.agent} is asked"
+        if isinstance(control, messages.AskPerson):
+            session.announce(messages.PersonAsked(summary=control.summary))
+            return "the operator's system is told"
         _check_generation(session, control)
         session.control(control, self._loop.time())
         return ""
@@ -324,7 +268,8 @@ class SessionBus:
 
     # ---- requests of signaling
 
-    async def _called(self, session_id: str, message: Msg, offered: Callable[[str, Msg], Awaitable[None]]) -> None:
+    async def _called(self, session_id: str, message: Msg, handlers: CallHandlers) -> None:
+        offered, transfer = handlers.offered, handlers.transfer
         kind = message.subject.rpartition(".")[2]
         if kind == "attach":
             with contextlib.suppress(*BUS_ERRORS):
@@ -333,6 +278,12 @@ class SessionBus:
             await offered(session_id, message)
         elif kind == "hang_up":
             await answer(message, lambda data: self._hang_up(session_id, data))
+        elif kind == "transfer":
+            answering = asyncio.create_task(
+                answer(message, lambda data: self._transfer_call(session_id, data, transfer))
+            )
+            self._answering.add(answering)  # it takes as long as a claim: other requests of the call do not wait for it
+            answering.add_done_callback(self._answering.discard)
         # `status` is answered by `CallStatusResponder`, which also knows the sessions that have ended
 
     def _attach_reply(self, session_id: str, data: bytes) -> messages.AttachReply:
@@ -358,6 +309,20 @@ class SessionBus:
             raise Refusal(f"session {session_id} is over")
         session.control(hang_up, self._loop.time())
         return ""
+
+    async def _transfer_call(self, session_id: str, data: bytes, transfer: Transfer) -> str:
+        """The operator's system gives the call to another agent, or tells its agent that no person takes it."""
+        asked = messages.decode(data, messages.TransferCall)
+        of_session, session = self._sessions.get(session_id), self._calls.get(session_id)
+        over = session is None or session.ended is not None or of_session is None or bool(session.state.listens_to)
+        if session is None or of_session is None or over or not messages.may_manage(asked.creator, of_session.creator):
+            raise Refusal(f"session {session_id} is over")
+        if not asked.agent:
+            session.announce(messages.TransferFailed(agent="", message=asked.refusal or "no person is there"))
+            return "its agent is told"
+        if failure := await transfer(session, asked.agent, messages.HandedCall(summary=asked.summary)):
+            raise Refusal(failure)
+        return f"agent {asked.agent} has the call"
 
 
 def _check_generation(session: OwnedCall, control: Act) -> None:

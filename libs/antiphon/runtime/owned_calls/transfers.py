@@ -7,6 +7,7 @@ subscribes to them and then accepts. Until then nothing has moved, and if no ins
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -45,27 +46,33 @@ class Transfers:
         self._publisher = publisher
         self._store = store
         self._loop = asyncio.get_running_loop()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[str]] = {}
 
-    def begin(self, session: OwnedCall, agent: str) -> str:
-        """Ask the agent; returns the text of the answer. `Refusal` where no transfer can be begun."""
+    def begin(self, session: OwnedCall, agent: str, handed: messages.HandedCall | None) -> asyncio.Task[str]:
+        """Ask the agent. The task returns why it does not have the call; empty: it has, or the call is over.
+
+        `handed`: what the agent before gives along. `Refusal` where no transfer can be begun.
+        """
         session_id, own = session.state.session_id, session.state.agent
         if agent == own:
             raise Refusal(f"agent {agent} has session {session_id} already: name another agent")
         if session_id in self._running:
             raise Refusal(f"a transfer of session {session_id} is going on: wait for its outcome")
-        task = self._running[session_id] = asyncio.create_task(self._transfer(session, own, agent))
+        handed = handed and handed.model_copy(update={"agent": own})
+        if handed and len(json.dumps(handed.items)) > messages.MAX_HANDED_BYTES:
+            raise Refusal(f"the conversation that goes along has more than {messages.MAX_HANDED_BYTES} bytes: cut it")
+        task = self._running[session_id] = asyncio.create_task(self._transfer(session, own, agent, handed))
         task.add_done_callback(lambda _: self._running.pop(session_id, None))
-        return f"agent {agent} is asked"
+        return task
 
     async def close(self) -> None:
         """Give up the transfers that are going on."""
         await tasks.end(*self._running.values())
 
-    async def _transfer(self, session: OwnedCall, before: str, agent: str) -> None:
+    async def _transfer(self, session: OwnedCall, before: str, agent: str, handed: messages.HandedCall | None) -> str:
         session_id = session.state.session_id
         try:
-            failure = await self._ask(session, before, agent)
+            failure = await self._ask(session, before, agent, handed)
         except BUS_ERRORS as error:
             log.warning("session %s: no transfer to %s: %r", session_id, agent, error)
             failure = "NATS does not answer: ask again"
@@ -78,8 +85,9 @@ class Transfers:
             self._bus.drop_transfer(session_id)  # nothing is left of it where the session was moved
         if failure:
             self._tell(before, session_id, messages.TransferFailed(agent=agent, message=failure))
+        return failure
 
-    async def _ask(self, session: OwnedCall, before: str, agent: str) -> str:
+    async def _ask(self, session: OwnedCall, before: str, agent: str, handed: messages.HandedCall | None) -> str:
         """Why the session stays with the agent that has it; empty: it has moved, or has ended."""
         session_id = session.state.session_id
         if session.ended is not None:
@@ -87,7 +95,8 @@ class Transfers:
         await self._bus.prepare_transfer(session_id, agent, self.begin)
         state = session.state
         with spans.inside(telemetry.call_context(state.call_trace, session_id)):
-            claimed = await self._claims.claim(session_id, agent, state.session_settings, state.locked_settings)
+            settings, locked = state.session_settings, state.locked_settings
+            claimed = await self._claims.claim(session_id, agent, settings, locked, handed)
         if isinstance(claimed, messages.Refused):
             return claimed.message
         ended = messages.Ended(reason="internal")

@@ -10,7 +10,15 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from antiphon.schemas.messages.agents import CLAIM_VERSION, AgentBeat, Claim, ClaimReply, Lease
+from antiphon.schemas.messages.agents import (
+    CLAIM_VERSION,
+    MAX_HANDED_BYTES,
+    AgentBeat,
+    Claim,
+    ClaimReply,
+    HandedCall,
+    Lease,
+)
 from antiphon.schemas.messages.announcements import Place, RelayAnnouncement, TransceiverAnnouncement
 from antiphon.schemas.messages.calls import (
     MAX_LISTED,
@@ -36,6 +44,7 @@ from antiphon.schemas.messages.calls import (
 )
 from antiphon.schemas.messages.control import (
     CONTROL,
+    AskPerson,
     Control,
     ControlReply,
     Flush,
@@ -44,6 +53,7 @@ from antiphon.schemas.messages.control import (
     ReportTurn,
     Resume,
     Transfer,
+    TransferCall,
 )
 from antiphon.schemas.messages.copies import CopyLease, CopyReply, LeaseRegister, StoreCopy
 from antiphon.schemas.messages.data import EVENTS_CHANNEL, DataMessage
@@ -60,6 +70,7 @@ from antiphon.schemas.messages.events import (
     EndReason,
     Flushed,
     MediaStarted,
+    PersonAsked,
     Playout,
     PlayoutOverflow,
     SessionError,
@@ -129,6 +140,7 @@ __all__ = [
     "CLAIM_VERSION",
     "CONTROL",
     "EVENTS_CHANNEL",
+    "MAX_HANDED_BYTES",
     "MAX_LISTED",
     "MAX_MESSAGE_BYTES",
     "MAX_WORDS",
@@ -143,6 +155,7 @@ __all__ = [
     "AgentBeat",
     "AnyMessage",
     "AnyReplyPart",
+    "AskPerson",
     "Attach",
     "AttachReply",
     "AudioLevel",
@@ -173,6 +186,7 @@ __all__ = [
     "FlowOwner",
     "Flush",
     "Flushed",
+    "HandedCall",
     "HangUp",
     "IceCredentials",
     "Lease",
@@ -185,6 +199,7 @@ __all__ = [
     "OpenRequest",
     "Opened",
     "Pause",
+    "PersonAsked",
     "Place",
     "PlayedAnswer",
     "Playout",
@@ -231,6 +246,7 @@ __all__ = [
     "TimelineWords",
     "TransceiverAnnouncement",
     "Transfer",
+    "TransferCall",
     "TransferFailed",
     "Transferred",
     "Turn",
@@ -263,6 +279,7 @@ MESSAGES: Final[dict[str, TypeAdapter[Any]]] = {
             Attach,
             AttachReply,
             HangUp,
+            TransferCall,
             CallStatus,
             Claim,
             ClaimReply,

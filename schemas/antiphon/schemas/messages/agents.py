@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from antiphon.schemas.messages.message import AnyMessage, AudioRate, LockedPaths, Message
 
 CLAIM_VERSION: Final = 2
 """Version 1 meant session subjects without the agent's name: an agent that knows no others would hear silence, so it
 has to refuse the claim."""
+
+
+MAX_HANDED_BYTES: Final = 16 * 1024
+"""Of `HandedCall.items` as JSON: they are kept with the lease."""
+
+
+class HandedCall(BaseModel):
+    """What the agent that had a call gives to the one that gets it. A part of messages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    agent: str = Field(default="", max_length=64)
+    """The agent that had the call; its owner fills it in, whatever stands here. Empty: none had."""
+    summary: str = Field(default="", max_length=4000)
+    """What the next agent should know, in words."""
+    items: list[dict[str, Any]] = Field(default_factory=list, max_length=500)
+    """The conversation as played, or its end: items of the realtime protocol, at most `MAX_HANDED_BYTES`."""
+    silent: bool = False
+    """The next agent does not greet: it answers what the caller has said last, as if it had been there."""
 
 
 class Claim(AnyMessage):
@@ -31,6 +50,8 @@ class Claim(AnyMessage):
     """Paths in `session` that the client's secret fixes: the agent refuses to change them."""
     expires_at: float = Field(default=0.0, ge=0)
     """Unix time after which the transceiver no longer waits for an acceptance, s; 0: unknown."""
+    handed: HandedCall | None = None
+    """The call comes from another agent; None: it has just begun."""
 
 
 class ClaimReply(Message):
@@ -62,6 +83,8 @@ class Lease(Message):
     session: dict[str, Any] = Field(default_factory=dict)
     """As in the claim."""
     locked: LockedPaths = Field(default_factory=list)
+    """As in the claim."""
+    handed: HandedCall | None = None
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
     """How often another instance took it over."""

@@ -300,8 +300,9 @@ class Webhook(Message):
 
     id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """The same in every repetition."""
-    type: Literal["call.started", "call.ended", "call.failed"]
-    """`call.failed`: it ended before the client's first audio, or by a failure of ours."""
+    type: Literal["call.started", "call.ended", "call.failed", "call.person_asked"]
+    """`call.failed`: it ended before the client's first audio, or by a failure of ours. `call.person_asked`: its agent
+    wants a person to take it over."""
     at: float
     """Unix time."""
     call: CallSummary
@@ -310,3 +311,5 @@ class Webhook(Message):
     """None: it has not ended."""
     cause: str = ""
     """As in `Ended`."""
+    summary: str = Field(default="", max_length=4000)
+    """Of `call.person_asked`: what its agent says to that person."""

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter
 
+from antiphon.schemas.messages.agents import HandedCall
 from antiphon.schemas.messages.calls import Turn
 from antiphon.schemas.messages.message import Message
 
@@ -52,6 +53,35 @@ class Transfer(Message):
     type: Literal["transfer"] = "transfer"
     agent: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Name of the agent that shall take the session."""
+    handed: HandedCall | None = None
+    """What that agent gets along with the session."""
+
+
+class AskPerson(Message):
+    """A person should take the session over. The operator's system is told; the session stays where it is.
+
+    That system transfers the call, or refuses: then the agent gets `TransferFailed` without an agent's name.
+    """
+
+    type: Literal["ask_person"] = "ask_person"
+    summary: str = Field(default="", max_length=4000)
+    """For that person."""
+
+
+class TransferCall(Message):
+    """The operator's system transfers a call, or refuses to have a person take it: on `call_transfer`.
+
+    Answered when the outcome is known.
+    """
+
+    agent: str = Field(default="", pattern=r"^([A-Za-z0-9_-]{1,64})?$")
+    """Name of the agent that shall take the session; empty: nobody can take it, and its agent learns `refusal`."""
+    refusal: str = Field(default="", max_length=500)
+    """Why no person takes it."""
+    summary: str = Field(default="", max_length=4000)
+    """For the next agent."""
+    creator: str = ""
+    """In whose name signaling asks, see `may_manage`."""
 
 
 class ReportTurn(Message):
@@ -69,8 +99,9 @@ class ReportTurn(Message):
     """Unix time at which the first frame of the answer was published, by the agent's clock."""
 
 
-Control = Annotated[Flush | Pause | Resume | HangUp | Transfer | ReportTurn, Field(discriminator="type")]
-CONTROL: Final[TypeAdapter[Flush | Pause | Resume | HangUp | Transfer | ReportTurn]] = TypeAdapter(Control)
+AnyControl = Flush | Pause | Resume | HangUp | Transfer | AskPerson | ReportTurn
+Control = Annotated[AnyControl, Field(discriminator="type")]
+CONTROL: Final[TypeAdapter[AnyControl]] = TypeAdapter(Control)
 
 
 class ControlReply(Message):

@@ -127,9 +127,17 @@ class TransferFailed(Message):
 
     type: Literal["transfer_failed"] = "transfer_failed"
     agent: str
-    """The agent that was asked."""
+    """The agent that was asked; empty: a person was, and the operator's system refuses."""
     message: str
     """Why, for people."""
+
+
+class PersonAsked(Message):
+    """The operator's system is told that a person should take the session over."""
+
+    type: Literal["person_asked"] = "person_asked"
+    summary: str = Field(default="", max_length=4000)
+    """What the agent says to that person."""
 
 
 class Draining(Message):
@@ -258,6 +266,7 @@ SessionEvent = Annotated[
     | TakenOver
     | Transferred
     | TransferFailed
+    | PersonAsked
     | Draining
     | TelephoneEvent
     | AudioLevel

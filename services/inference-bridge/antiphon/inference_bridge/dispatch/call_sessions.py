@@ -16,7 +16,7 @@ from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.session import Session
 from antiphon.inference_bridge.dispatch.abandoned_calls import AbandonedCalls
 from antiphon.inference_bridge.dispatch.call_agents import CallAgents
-from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot
+from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, read_snapshot, snapshot_of
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.model_clients import ModelClients
 from antiphon.inference_bridge.dispatch.session_services import session_services
@@ -105,11 +105,15 @@ class CallSessions:
     async def accept(self, claim: messages.Claim) -> bool:
         """Be ready for the session of a claim; False if another instance has it."""
         lease = self.admission.lease(claim, telemetry.trace_headers(), time.time())
-        session = self._session(lease, self._agents.make())
+        begins_with = snapshot_of(claim.handed)
+        session = self._session(lease, self._agents.make(), begins_with)
 
         async def hold() -> bool:
             await self._keeper.hold(lease)
-            return self._keeper.holds(session.id)
+            holds = self._keeper.holds(session.id)
+            if holds and begins_with is not None:
+                session.continue_call((), give_up=False)
+            return holds
 
         accepted = False
         try:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from antiphon.inference_bridge.realtime_protocol.conversation import text_length
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.runtime.agent_sessions.handed_call import opening_items
+from antiphon.schemas.messages import HandedCall
 
 MAX_BYTES: Final = 28 * 1024
 """Of the whole as JSON."""
@@ -97,6 +99,21 @@ def bounded(snapshot: ConversationSnapshot) -> JsonObject:
         kept.append(item)
     written["items"] = kept[::-1]
     return written
+
+
+def snapshot_of(handed: HandedCall | None) -> ConversationSnapshot | None:
+    """What a call begins with that another agent had; None for one that has just begun.
+
+    `silent`: it goes on with an answer to what the caller has said last, in place of a greeting.
+    """
+    if handed is None:
+        return None
+    return ConversationSnapshot(
+        items=opening_items(handed),
+        greeted=handed.silent,
+        answering="" if handed.silent else None,
+        handed_over=True,
+    )
 
 
 def read_snapshot(state: JsonObject) -> ConversationSnapshot:

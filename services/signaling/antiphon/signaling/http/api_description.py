@@ -445,12 +445,24 @@ _SCHEMAS: Final[Json] = {
             },
         },
     },
+    "OperatorTransfer": {
+        "type": "object",
+        "properties": {
+            "agent": {"type": "string", "description": "The agent that shall have the call."},
+            "summary": {"type": "string", "maxLength": 4000, "description": "For that agent."},
+            "refusal": {
+                "type": "string",
+                "maxLength": 500,
+                "description": "In place of an agent: why nobody takes it.",
+            },
+        },
+    },
     "OperatorDone": {
         "type": "object",
         "required": ["id", "state"],
         "properties": {
             "id": {"type": "string"},
-            "state": {"enum": ["ended", "draining"]},
+            "state": {"enum": ["ended", "draining", "transferred", "refused"]},
             "message": {"type": "string"},
         },
     },

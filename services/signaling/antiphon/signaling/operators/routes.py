@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 
 from antiphon.runtime.api_keys import Scope
 from antiphon.runtime.operators.processes import SERVICES
-from antiphon.schemas.messages import ANY_CREATOR, MAX_LISTED, ListCalls
+from antiphon.schemas.messages import ANY_CREATOR, MAX_LISTED, ListCalls, TransferCall
 from antiphon.signaling.auth.authentication import Caller
 from antiphon.signaling.http.api_description import AUTH_ERRORS, CALL_ERRORS, CALL_ID, answer, describe, json_of, ref
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep
 from antiphon.signaling.http.errors import ApiError
+from antiphon.signaling.http.request_body import read_json
 from antiphon.signaling.operators.listing import drain_process, list_calls, list_processes, one_call
 from antiphon.signaling.placement.call_status import OPERATOR
-from antiphon.signaling.placement.placement import hang_up
+from antiphon.signaling.placement.placement import hang_up, transfer
 from antiphon.signaling.protocols.openai_calls import SessionIdDep
 
 log = logging.getLogger(__name__)
@@ -121,6 +124,46 @@ async def hang_up_call(caller: EnderDep, session_id: SessionIdDep, backend: Back
     await hang_up(backend, session_id, OPERATOR, ANY_CREATOR)
     log.info("call %s hung up by an operator", session_id, extra={"session": session_id})
     return JSONResponse({"id": session_id, "state": "ended"}, headers=_FRESH)
+
+
+@router.post(
+    "/calls/{call_id}/transfer",
+    openapi_extra=describe(
+        "Give a call to another agent",
+        "Operators",
+        answers={200: answer("The agent has the call, or its agent was told.", json_of("OperatorDone"))},
+        errors=(*CALL_ERRORS, 400, 409, 413, 415),
+        parameters=[CALL_ID],
+        body=json_of("OperatorTransfer"),
+        description=(
+            "By keys with the scope `operator` or `calls.manage`. The answer to the webhook `call.person_asked`: name "
+            "the agent that connects a person, or say by `refusal` why nobody takes the call."
+        ),
+    ),
+)
+async def transfer_call(
+    request: Request, caller: EnderDep, session_id: SessionIdDep, backend: BackendDep
+) -> JSONResponse:
+    """Give a call to another agent, or tell its agent that no person takes it."""
+    wanted = transfer_of(await read_json(request))
+    message = await transfer(backend, session_id, wanted)
+    state = "transferred" if wanted.agent else "refused"
+    log.info("call %s: %s", session_id, message, extra={"session": session_id})
+    return JSONResponse({"id": session_id, "state": state, "message": message}, headers=_FRESH)
+
+
+def transfer_of(body: Mapping[str, Any]) -> TransferCall:
+    """What the body asks for; `ApiError` 400."""
+    if bool(body.get("agent")) == bool(body.get("refusal")):
+        text = 'name the agent that shall have the call, {"agent": "desk"}, or say why not, {"refusal": "closed"}'
+        raise ApiError(400, "invalid_value", text, param="agent")
+    try:
+        asked = {name: body[name] for name in ("agent", "refusal", "summary") if body.get(name) is not None}
+        return TransferCall(**asked, creator=ANY_CREATOR)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ApiError(400, "invalid_value", f"{name}: {first['msg']}", param=name) from None
 
 
 @router.get(

@@ -31,6 +31,7 @@ from antiphon.schemas.messages import (
     OpenRequest,
     Refused,
     TransceiverAnnouncement,
+    TransferCall,
     decode,
     decode_any,
     encode,
@@ -48,6 +49,8 @@ OPEN_TIMEOUT: Final = 3.0
 PLACEMENT_TIMEOUT: Final = 6.0
 """Seconds for all of them, and so for the last one: a caller does not wait longer for a dial tone."""
 CONTROL_TIMEOUT: Final = 1.0
+TRANSFER_TIMEOUT: Final = 5.0
+"""Seconds for a transfer: a claim takes 2.5 s at most, the checkpoint of the session one more."""
 
 _OFFER_REFUSALS: Final = ("bad_offer", "no_audio", "no_opus")
 
@@ -312,6 +315,21 @@ async def hang_up(backend: Backend, session_id: str, reason: str, asker: str) ->
     if not reply.ok:
         raise no_call(session_id)
     backend.directory.call_ended(session_id, time.monotonic())
+
+
+async def transfer(backend: Backend, session_id: str, wanted: TransferCall) -> str:
+    """Give a call to another agent, or tell its agent that no person takes it; returns what was done.
+
+    `ApiError` 404 when no transceiver has it, 409 when the other agent does not take it.
+    """
+    with api_errors_for(session_id, "ask again"):
+        message = await backend.ask_owner("transfer", session_id, encode(wanted), TRANSFER_TIMEOUT)
+        reply = decode(message.data, ControlReply)
+    if not reply.ok and reply.message.endswith("is over"):
+        raise no_call(session_id)
+    if not reply.ok:
+        raise ApiError(409, "not_transferred", f"call {session_id} stays where it is: {reply.message}")
+    return reply.message
 
 
 @contextmanager

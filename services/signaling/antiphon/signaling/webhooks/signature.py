@@ -48,8 +48,10 @@ def body_of(webhook: messages.Webhook) -> bytes:
     """The JSON that a receiver gets; the same in every repetition."""
     at = datetime.fromtimestamp(webhook.at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     data = {"call": webhook.call.model_dump(mode="json", exclude_none=True)}
-    ended = {"reason": webhook.reason, "cause": webhook.cause} if webhook.reason is not None else {}
-    return json.dumps({"type": webhook.type, "timestamp": at, "data": data | ended}, ensure_ascii=False).encode()
+    more = {"reason": webhook.reason, "cause": webhook.cause} if webhook.reason is not None else {}
+    if webhook.type == "call.person_asked":
+        more = {"summary": webhook.summary}
+    return json.dumps({"type": webhook.type, "timestamp": at, "data": data | more}, ensure_ascii=False).encode()
 
 
 def headers_of(webhook_id: str, body: bytes, keys: Sequence[bytes], unix_time: float) -> dict[str, str]:

@@ -400,6 +400,11 @@ class WebSocketCall:
             return Network()
         return Network(client.round_trip_ms, client.jitter_buffer_ms)
 
+    def announce(self, event: messages.SessionEvent) -> None:
+        """Publish an event that changes nothing of the call."""
+        if self.ended is None:
+            self._output.event(event)
+
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next."""
 

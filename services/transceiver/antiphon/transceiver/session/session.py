@@ -495,6 +495,11 @@ class Session:
         """Publish that something the agent sent could not be used."""
         self._output.event(messages.SessionError(message=text))
 
+    @contained
+    def announce(self, event: messages.SessionEvent) -> None:
+        """Publish an event that changes nothing of the call."""
+        self._output.event(event)
+
     def promise(self, agent: str) -> None:
         """This agent has accepted, and gets the session next: checkpoints name it from now on."""
         self.state.agent = agent
