@@ -67,9 +67,9 @@ MAY_IMPORT: Final = {
     "transceiver": "schemas runtime rtc",
     "signaling": "schemas runtime rtc",
     "inference_bridge": "schemas runtime",
-    "agent": "schemas runtime",
+    "agent": "schemas runtime testing",
     "demo": "schemas inference_bridge.agents inference_bridge.tts",
-    "cli": "schemas runtime rtc testing inference_bridge",
+    "cli": "schemas runtime rtc testing agent inference_bridge",
     "bench": "schemas runtime rtc testing agent inference_bridge signaling.placement cli",
 }
 """Package -> what of ours it may import besides itself. `docs/architecture.md` shows the same table."""
