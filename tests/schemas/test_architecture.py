@@ -311,9 +311,13 @@ def test_the_schemas_need_the_base_install_and_the_routers_cryptography_only() -
 
 @pytest.mark.pure
 def test_the_sdk_needs_the_base_install_only_and_pipecat_for_its_transport() -> None:
-    wrong = [line for line in _undeclared(SDK, None) if not re.search(r"agent/pipecat\.py imports pipecat\.", line)]
+    # The test kit is loaded by pytest alone, and says what a call of an audio agent needs.
+    apart = re.compile(r"agent/(pipecat\.py imports pipecat\.|testing/)")
+    wrong = [line for line in _undeclared(SDK, None) if not apart.search(line)]
     assert not wrong
-    assert not [line for line in _undeclared(SDK, "pipecat") if "imports pipecat" not in line]
+    assert not [
+        line for line in _undeclared(SDK, "pipecat") if "imports pipecat" not in line and not apart.search(line)
+    ]
 
 
 @pytest.mark.process
