@@ -68,7 +68,7 @@ MAY_IMPORT: Final = {
     "signaling": "schemas runtime rtc",
     "inference_bridge": "schemas runtime",
     "agent": "schemas runtime testing",
-    "demo": "schemas inference_bridge.agents inference_bridge.tts",
+    "demo": "schemas agent inference_bridge.agents",
     "cli": "schemas runtime rtc testing agent inference_bridge",
     "bench": "schemas runtime rtc testing agent inference_bridge signaling.placement cli",
 }
