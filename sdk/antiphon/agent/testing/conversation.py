@@ -62,7 +62,8 @@ class Conversation:
         """What the agent wants to know in the next turn."""
         self.over = False
         """The agent has hung up or given the call away, or the test has ended it."""
-        self._call_id = f"rtc_{secrets.token_hex(12)}"
+        self.call_id = f"rtc_{secrets.token_hex(12)}"
+        """As the agent knows it."""
         self._language, self._instructions, self._now = language, instructions, now
         self._session, self._tools = dict(session or {}), [dict(each) for each in tools]
         self._items: list[dict[str, Any]] = []
@@ -225,7 +226,7 @@ class Conversation:
     def _request(self, event: ReplyEvent, text: str) -> messages.ReplyRequest:
         now = self._now or datetime.now()
         return messages.ReplyRequest(
-            call_id=self._call_id,
+            call_id=self.call_id,
             agent=self.agent.name,
             event=event,
             turn=self._turn,
