@@ -16,8 +16,6 @@ NUMBERS = {
         1,
     )
 }
-    word: n for n, word in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1)
-}
 YES, NO = {"yes", "yeah", "right", "correct", "please", "exactly"}, {"no", "not", "wrong", "nope"}
 
 agent = TextAgent("restaurant", greeting="Trattoria Luna, good evening. For when may I book a table?", silence=12)
