@@ -13,6 +13,7 @@ from antiphon.agent import Agent, Session, TelephoneEvent
 PROMPTS = Path(os.environ.get("PROMPTS", "prompts"))
 BEEP = b"".join((6000 if n // 25 % 2 else -6000).to_bytes(2, "little", signed=True) for n in range(12000))
 PATIENCE = 10.0
+HUNG_UP = ""
 
 agent = Agent("ivr", detect_speech=False)
 
@@ -26,7 +27,7 @@ async def play(session: Session, name: str) -> None:
 
 
 async def ask(session: Session, keys: asyncio.Queue[str], prompt: str, length: int = 1) -> str:
-    """Play a prompt and collect keys, up to `length` or `#`; empty if none is pressed."""
+    """Play a prompt and collect keys, up to `length` or `#`; empty if none is pressed, or the caller has hung up."""
     saying = session.start(play(session, prompt))
     pressed = ""
     while len(pressed) < length:
@@ -36,7 +37,7 @@ async def ask(session: Session, keys: asyncio.Queue[str], prompt: str, length: i
         except TimeoutError:
             break
         saying.cancel()  # the prompt is silent within 20 ms
-        if key == "#":
+        if key in ("#", HUNG_UP):
             break
         pressed += key
     await asyncio.wait([saying])
@@ -51,10 +52,13 @@ async def menu(session: Session) -> None:
         async for event in session.events():
             if isinstance(event, TelephoneEvent) and not keys.full():
                 keys.put_nowait(event.key)
+        await keys.put(HUNG_UP)  # whoever waits for a key waits no more
 
     session.start(listen())
     for _ in range(3):
         choice = await ask(session, keys, "menu")
+        if session.over.is_set():
+            return
         if choice == "1":
             number = await ask(session, keys, "account-number", length=8)
             await session.send({"type": "ivr.account", "number": number})

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from support.processes.stack import Stack
 
-from antiphon.cli.call import AUDIBLE, Listener
+from antiphon.cli.call_listener import AUDIBLE, Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.webrtc_client import RATE, Peer
 

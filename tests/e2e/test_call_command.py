@@ -20,7 +20,8 @@ from support.processes.otlp import OtlpReceiver
 from support.processes.stack import Stack, running_stack
 
 from antiphon.agent import Agent, Session
-from antiphon.cli.call import AUDIBLE, CallResult, Listener, converse
+from antiphon.cli.call import CallResult, converse
+from antiphon.cli.call_listener import AUDIBLE, Listener
 from antiphon.cli.sdp import Answer
 from antiphon.cli.wav import Samples, read_wav, write_wav
 from antiphon.cli.webrtc_client import Peer

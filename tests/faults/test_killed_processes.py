@@ -12,7 +12,7 @@ import pytest
 from support.conditions import until
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.call import Listener
+from antiphon.cli.call_listener import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.webrtc_client import Peer
 

@@ -189,3 +189,52 @@ def test_every_turn_is_answered_and_opens_with_a_short_clause(words: list[str]) 
         first, *_ = [*splitter.feed(reply.text), *splitter.rest()]
         assert len(first) <= 60
         assert len(set(state.booked)) == len(state.booked)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("book next friday at ten", datetime(2026, 12, 4, 10)),
+        ("book monday at nine thirty", datetime(2026, 11, 30, 9, 30)),
+        ("book on Tuesday or Wednesday at ten", datetime(2026, 11, 25, 10)),
+        ("book tomorrow at nine or ten", datetime(2026, 11, 24, 10)),
+        ("book on 5/6 at ten", datetime(2027, 5, 6, 10)),
+    ],
+)
+def test_a_day_that_could_be_another_is_confirmed_before_it_is_booked(said: str, meant: datetime) -> None:
+    monday = datetime(2026, 11, 23, 10, 30)
+    state, asked = respond(Conversation(), said, monday)
+    assert state.booked == ()
+    assert asked.text.startswith("Just to be sure: ")
+    state, _ = respond(state, "Yes, please.", monday)
+    assert state.booked == (meant,)
+
+
+def test_a_day_said_anew_needs_no_confirmation() -> None:
+    state, replies = talk("Book me next week, on the weekend", "Thursday at ten")
+    assert "which day" in replies[0].text
+    assert state.booked == (datetime(2026, 11, 26, 10),)
+
+
+def test_an_appointment_is_not_cancelled_by_a_day_that_is_not_its_own() -> None:
+    state, replies = talk("book tomorrow at ten thirty", "Cancel my appointment on Friday.")
+    assert state.booked == (MONDAY_1030,)
+    assert "shall I cancel your appointment for tomorrow" in replies[1].text
+    kept, _ = respond(state, "No!", NOW)
+    cancelled, _ = respond(state, "Yes.", NOW)
+    assert (kept.booked, cancelled.booked) == ((MONDAY_1030,), ())
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        ("Hi!", "Hello. How can I help you?"),
+        ("How are you?", "Fine, thank you. How can I help you?"),
+        ("Hi, how are you doing today?", "Fine, thank you."),
+        ("Who are you?", "Sure, I am the automatic front desk of the Riverside Clinic, not a person."),
+        ("Am I talking to a robot? Are you a real person?", "Sure, I am the automatic front desk"),
+    ],
+)
+def test_it_knows_how_people_begin_a_call(said: str, answer: str) -> None:
+    _, (reply,) = talk(said)
+    assert reply.text.startswith(answer)

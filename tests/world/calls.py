@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from chaos.calls import is_audible, tone
 
-from antiphon.cli.call import Listener
+from antiphon.cli.call_listener import Listener
 from antiphon.cli.errors import CallError
 from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime import tasks

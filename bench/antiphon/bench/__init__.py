@@ -34,6 +34,7 @@ BENCHES: Final = {
     "recovery": "calls.recovery",
     "relay": "relay.relay",
     "relay-delay": "relay.relay_delay",
+    "scenario": "turns.scenario",
     "setup": "calls.setup",
     "resampling": "models.resampling",
     "transceiver": "media.transceiver",

@@ -24,6 +24,8 @@ COMMANDS: Final = {
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
     "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
+    "init": ("antiphon.cli.init_agent.command", "begin an agent of your own, with a test and a Dockerfile"),
+    "test": ("antiphon.cli.scenarios.command", "run scenarios against an agent, in virtual time or through a stack"),
     "keys": ("antiphon.cli.keys", "write fresh keys, or rotate them"),
     "api-keys": ("antiphon.cli.api_keys", "make, list or revoke the API keys of clients"),
     "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),

@@ -1,4 +1,4 @@
-"""What an agent plug-in imports: `Agent`, the `Session` its function gets, the events, and speech.
+"""What an agent plug-in imports: `TextAgent` and `Turn` for text; `Agent`, `Session`, events and speech for audio.
 
 agent = Agent("echo")
 
@@ -44,14 +44,32 @@ from antiphon.agent.playback import Played
 from antiphon.agent.session import Session
 from antiphon.agent.shadow_session import ShadowSession
 from antiphon.agent.speech import Speech
+from antiphon.agent.text import (
+    Action,
+    Ask,
+    CallTool,
+    HangUp,
+    Pause,
+    Person,
+    Retract,
+    Say,
+    TextAgent,
+    Transfer,
+    Turn,
+    Usage,
+)
 from antiphon.agent.tools import ToolError
 from antiphon.runtime.agent_sessions.played_text import Word
 from antiphon.schemas.audio import AudioFrame, FrameFlag
+from antiphon.schemas.messages.replies import ReplyLimits
 
 __all__ = [
+    "Action",
     "Agent",
+    "Ask",
     "AudioFrame",
     "AudioLevel",
+    "CallTool",
     "ChannelClosed",
     "ChannelOpened",
     "Connected",
@@ -62,12 +80,18 @@ __all__ = [
     "Event",
     "Flushed",
     "FrameFlag",
+    "HangUp",
     "Lagged",
     "MediaStarted",
+    "Pause",
+    "Person",
     "PersonAsked",
     "Played",
     "Playout",
     "PlayoutOverflow",
+    "ReplyLimits",
+    "Retract",
+    "Say",
     "Session",
     "SessionError",
     "ShadowSession",
@@ -78,11 +102,15 @@ __all__ = [
     "Suspect",
     "TakenOver",
     "TelephoneEvent",
+    "TextAgent",
     "TextTyped",
     "ToolError",
     "ToolFailed",
     "ToolResult",
+    "Transfer",
     "TransferFailed",
     "Transferred",
+    "Turn",
+    "Usage",
     "Word",
 ]

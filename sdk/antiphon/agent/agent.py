@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,21 +17,21 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
-from antiphon.agent import registration
+from antiphon.agent import process_life, registration
 from antiphon.agent.session import AgentServices, Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
 from antiphon.agent.shadow_session import FLUSH_SECONDS, ShadowSession
-from antiphon.agent.tools import Tool, threads_at_work
+from antiphon.agent.tools import Tool
 from antiphon.agent.watchdog import Watchdog
-from antiphon.runtime import tasks, telemetry
+from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
-from antiphon.runtime.metrics import MetricsService, load_or_exit
+from antiphon.runtime.metrics import MetricsService
 from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
-from antiphon.runtime.nats import connection, process_drain, server_url, service_discovery
-from antiphon.runtime.nats.access import VARIABLES, Access, AccessError, from_environment
+from antiphon.runtime.nats import connection, process_drain, service_discovery
+from antiphon.runtime.nats.access import Access
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
@@ -165,41 +163,14 @@ class Agent:
         """
         if self._function is None:
             raise SystemExit(f"agent {self.name} has no function: put @agent.session above one")
-        url = os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
-        try:
-            server_url.checked(url)
-        except MalformedError as error:
-            print(f"agent {self.name}: ANTIPHON_NATS_URL: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
-        try:
-            self._access()
-            lease_crypto.from_environment()
-        except (AccessError, lease_crypto.LeaseKeyError) as error:
-            print(f"agent {self.name}: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
-        metrics = load_or_exit("agent")
-        finish = telemetry.start(f"agent-{self.name}")
-        log.info("agent %s connects to NATS at %s", self.name, server_url.without_password(url))
-        try:
-            asyncio.run(self._run(metrics))
-        except connection.RefusedError as error:
-            print(f"agent {self.name}: {error}: is ANTIPHON_NATS_CREDENTIALS another agent's?", file=sys.stderr)
-            raise SystemExit(2) from None
-        except (OSError, nats.errors.Error) as error:
-            where = server_url.without_password(url)
-            print(
-                f"agent {self.name}: NATS at {where} (ANTIPHON_NATS_URL): {error or type(error).__name__}",
-                file=sys.stderr,
-            )
-            passes = isinstance(error, (nats.errors.Error, TimeoutError))  # then another start may succeed
-            raise SystemExit(1 if passes else 2) from None
-        finally:
-            finish()
-        if threads_at_work():
-            log.warning("agent %s: %d tools still run on threads, not waited for", self.name, threads_at_work())
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)  # Python itself would wait for its threads
+        process_life.run(
+            self.name,
+            self._check,
+            lambda metrics, stop: self._serving("", "", metrics, stop),
+            f"agent {self.name}, up to {self.capacity} sessions",
+            lambda: f"{len(self._sessions)} sessions are handed over",
+            _STOP_SECONDS,
+        )
 
     @asynccontextmanager
     async def serving(
@@ -229,14 +200,7 @@ class Agent:
     ) -> AsyncIterator[None]:
         if self._function is None:
             raise RuntimeError(f"agent {self.name} has no function: put @agent.session above one")
-        named = "" if url else " (ANTIPHON_NATS_URL)"  # what to look at when it can't be reached
-        url = url or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
-        self._client = await connection.connect(
-            server_url.checked(url),
-            self.name,
-            self._access(credentials),
-            log_name=f"agent {self.name}: NATS at {server_url.without_password(url)}{named}",
-        )
+        self._client = await process_life.connect(self.name, url, self._access(credentials))
         self._watchdog = Watchdog(self._blocked_ms / 1000)
         instance, crypto = new_instance(), lease_crypto.from_environment()
         admission = self._admission = self._new_admission(instance)
@@ -257,30 +221,11 @@ class Agent:
 
     def _access(self, credentials: str | os.PathLike[str] = "") -> Access:
         """Who we are for NATS."""
-        given = {VARIABLES["credentials"]: os.fspath(credentials)} if credentials else {}
-        return from_environment("shadow" if self._shadow_of else "agent", self.name, {**os.environ, **given})
+        return process_life.access("shadow" if self._shadow_of else "agent", self.name, credentials)
 
-    async def _run(self, metrics: MetricsSettings) -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        serving = asyncio.create_task(self._serve_until(stop, metrics))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            _, late = await asyncio.wait({serving}, timeout=_STOP_SECONDS)
-            if late:  # NATS cannot be reached, or a function does not let itself be cancelled
-                serving.cancel()
-                await asyncio.wait({serving}, timeout=_STOP_SECONDS)
-        await tasks.end(stopping)
-        if serving.done() and not serving.cancelled():
-            serving.result()
-
-    async def _serve_until(self, stop: asyncio.Event, metrics: MetricsSettings) -> None:
-        async with self._serving("", "", metrics, stop.set):
-            log.info("ready: agent %s, up to %d sessions", self.name, self.capacity)
-            await stop.wait()
-            log.info("stopping: %d sessions are handed over", len(self._sessions))
+    def _check(self) -> None:
+        self._access()
+        lease_crypto.from_environment()
 
     async def _start(self, on_drain: Callable[[], None] | None) -> None:
         self._watchdog.start()

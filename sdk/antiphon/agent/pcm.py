@@ -18,20 +18,31 @@ class SpeechInput:
 
     def __init__(self, rate: int) -> None:
         """`rate` in Hz; ValueError for one that is not in `SPEECH_RATES`."""
-        if rate not in SPEECH_RATES:
-            raise ValueError(f"speech at {rate} Hz: expected one of {', '.join(map(str, sorted(SPEECH_RATES)))}")
-        self.frame_rate = FRAME_RATES.get(rate, rate)
+        self.frame_rate = FRAME_RATES.get(checked_rate(rate), rate)
         """Hz of what `take` returns."""
         self._resampler = None if rate in RATES else OddRateResampler(rate, self.frame_rate)
 
     def take(self, pcm: object) -> bytes:
         """s16le mono at `frame_rate`. TypeError for what is no bytes, ValueError for half a sample."""
-        if not isinstance(pcm, bytes | bytearray | memoryview):
-            raise TypeError(f"speech as {_kind(pcm)}: expected bytes, samples of 16 bits (s16le), mono{_way_out(pcm)}")
-        data = bytes(pcm)
-        if len(data) % 2:
-            raise ValueError(f"speech of {len(data)} bytes: samples of 16 bits come in pairs of bytes")
+        data = samples_of(pcm)
         return data if self._resampler is None else self._resampler.push(data)
+
+
+def checked_rate(rate: int) -> int:
+    """ValueError for a rate that speech can't have."""
+    if rate not in SPEECH_RATES:
+        raise ValueError(f"speech at {rate} Hz: expected one of {', '.join(map(str, sorted(SPEECH_RATES)))}")
+    return rate
+
+
+def samples_of(pcm: object) -> bytes:
+    """s16le mono as bytes. TypeError for what is no bytes, ValueError for half a sample."""
+    if not isinstance(pcm, bytes | bytearray | memoryview):
+        raise TypeError(f"speech as {_kind(pcm)}: expected bytes, samples of 16 bits (s16le), mono{_way_out(pcm)}")
+    data = bytes(pcm)
+    if len(data) % 2:
+        raise ValueError(f"speech of {len(data)} bytes: samples of 16 bits come in pairs of bytes")
+    return data
 
 
 def _kind(value: object) -> str:

@@ -13,7 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, PydanticUserError, ValidationError, create_model
+
+from antiphon.agent.registration import name_of, where_is
 
 _POOL: Final = ThreadPoolExecutor(32, thread_name_prefix="antiphon-tool")
 """Not asyncio's own: `asyncio.run` waits for that, however long a function takes."""
@@ -49,29 +51,45 @@ class ToolError(Exception):
 class Tool:
     """One function. A parameter annotated with `Session` gets the session and is no part of the schema.
 
-    Owner: the agent, for its life. Called by its sessions, from the event loop.
+    Owner: the agent, for its life. Called by its sessions or turns, from the event loop.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str = "", timeout: float = 30.0) -> None:
-        self.name = name or function.__name__
+    def __init__(
+        self, function: Callable[..., Any], name: str = "", timeout: float = 30.0, passes: type = CallsTools
+    ) -> None:
+        """`passes`: the class of what `call` is given first, for parameters that are annotated with it.
+
+        TypeError, which names the line, for a function that no schema can describe.
+        """
+        if not callable(function):
+            raise TypeError(f"@agent.tool stands above a function; it was given {function!r:.60}")
+        self.name = name or name_of(function, "tool")
+        where = f"tool {self.name}: {where_is(function)}"
         self.description = inspect.getdoc(function) or ""
         self.timeout = timeout
         self._function = function
-        hints = typing.get_type_hints(function, include_extras=True)
+        try:
+            hints = typing.get_type_hints(function, include_extras=True)
+        except NameError as error:
+            raise TypeError(f"{where}: a type hint can't be read: {error}") from None
         self._session_parameter = ""
         fields: dict[str, Any] = {}
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise TypeError(f"tool {self.name}: *{parameter.name} has no schema; name the parameters")
+                raise TypeError(f"{where}: *{parameter.name} has no schema; name the parameters")
             if parameter.name not in hints:
-                raise TypeError(f"tool {self.name}: parameter {parameter.name} has no type hint")
+                raise TypeError(f"{where}: parameter {parameter.name} has no type hint")
             hint = hints[parameter.name]
-            if isinstance(hint, type) and issubclass(hint, CallsTools):
+            if isinstance(hint, type) and issubclass(hint, passes):
                 self._session_parameter = parameter.name
                 continue
             default = ... if parameter.default is parameter.empty else parameter.default
             fields[parameter.name] = (hint, default)
-        self._arguments = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        try:
+            self._arguments = create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+            self._arguments.model_json_schema()
+        except PydanticUserError as error:  # a type that is no JSON, such as a connection
+            raise TypeError(f"{where}: {str(error).splitlines()[0]}") from None
 
     def schema(self) -> dict[str, Any]:
         """As the OpenAI realtime protocol has it in `session.tools`."""
@@ -81,7 +99,7 @@ class Tool:
             each.pop("title", None)
         return {"type": "function", "name": self.name, "description": self.description, "parameters": parameters}
 
-    async def call(self, session: CallsTools, arguments: str | Mapping[str, Any]) -> Any:
+    async def call(self, session: object, arguments: str | Mapping[str, Any]) -> Any:
         """Check the arguments and run the function; a plain one on a thread, so that it does not delay other sessions.
 
         ToolError: arguments that do not fit, or no result within `timeout` seconds.

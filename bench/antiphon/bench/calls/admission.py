@@ -24,7 +24,7 @@ import numpy as np
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.bench.calls.echo_agent import ECHO
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
-from antiphon.cli.call import Listener
+from antiphon.cli.call_listener import Listener
 from antiphon.cli.errors import CallError, RefusedCallError
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, last_voiced

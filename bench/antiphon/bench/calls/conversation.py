@@ -27,7 +27,8 @@ from antiphon.bench._lib.loudness import is_audible
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.bench._lib.word_errors import word_error_rate, words
 from antiphon.bench.calls.instant_agent import INSTANT, instant_agent
-from antiphon.cli.call import AUDIBLE, Listener, converse
+from antiphon.cli.call import converse
+from antiphon.cli.call_listener import AUDIBLE, Listener
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples, read_wav

@@ -22,7 +22,7 @@ from antiphon.bench._lib.statistics import median, median_interval, spread
 from antiphon.bench.calls.conversation import SPOKEN
 from antiphon.bench.calls.otlp_sink import otlp_sink
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
-from antiphon.cli.call import Listener
+from antiphon.cli.call_listener import Listener
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.voice import say
 from antiphon.cli.wav import Samples

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import date, datetime, time, timedelta
 from typing import Final
 
-from antiphon.inference_bridge.tts.normalization.english_numbers import MONTHS, WEEKDAYS
+from antiphon.demo.concierge.numbers import MONTHS, WEEKDAYS
 
 OPENS: Final = time(9, 0)
 LUNCH: Final = (time(12, 0), time(13, 0))

@@ -37,6 +37,8 @@ class Request:
     part: str = ""
     offer: Slot | None = None
     """We proposed this one: a yes takes it."""
+    unsure: bool = False
+    """The day was not understood for certain: it is confirmed before anything is done."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,12 @@ def _answer(state: Conversation, said: _Said, named: bool) -> _Turn | None:
         if said.has(Intent.NO):
             return state, Reply(f"All right, let's try again. {HELP}")
         return _hand_over(state)
-    if said.has(Intent.PERSON):
+    if said.has(Intent.PERSON) and not said.has(Intent.WHO_ARE_YOU):
         return _hand_over(state)
     if said.has(Intent.REPEAT) and not said.has(Intent.BOOK, Intent.MOVE, Intent.CANCEL):
         return state, Reply(state.last_reply or f"Sure. {HELP}")
+    if said.has(Intent.HOW_ARE_YOU, Intent.WHO_ARE_YOU) and not (said.has(*_ABOUT_APPOINTMENTS) or said.when.times):
+        return _courtesy(state, said, named)  # "how are you today" names no day
     if state.request and _continues(state.request, said):
         return _continue(state, state.request, said)
     if question := _question(state, said):
@@ -131,6 +135,8 @@ def _continues(request: Request, said: _Said) -> bool:
 def _continue(state: Conversation, request: Request, said: _Said) -> _Turn:
     when = said.when
     if request.kind == "cancel":
+        if request.offer and said.has(Intent.YES) and not when.days and request.offer in state.booked:
+            return _cancelled(state, request.offer, said)
         if said.has(Intent.NO):
             return replace(state, request=None), Reply("All right, I left everything as it was. Anything else?")
         return _cancel(state, said)
@@ -152,6 +158,7 @@ def _continue(state: Conversation, request: Request, said: _Said) -> _Turn:
             time=when.times[-1] if when.times else request.time,
             part=part,
             offer=None,
+            unsure=_unsure(said) or (request.unsure and not when.days),
         ),
         said.now,
     )
@@ -191,7 +198,13 @@ def _book(state: Conversation, said: _Said) -> _Turn:
     when = said.when
     return _progress(
         state,
-        Request("book", None, when.days[-1] if when.days else None, when.times[-1] if when.times else None, when.part),
+        Request(
+            "book",
+            day=when.days[-1] if when.days else None,
+            time=when.times[-1] if when.times else None,
+            part=when.part,
+            unsure=_unsure(said),
+        ),
         said.now,
     )
 
@@ -206,7 +219,8 @@ def _move(state: Conversation, said: _Said) -> _Turn:
         slots = listed([say_slot(s, said.now.date()) for s in sorted(state.booked)], "or")
         return replace(state, request=None), Reply(f"Sure, which one: {slots}? Say move, and the day.")
     times = [t for t in said.when.times if t != target.time() or len(said.when.times) == 1]
-    request = Request("move", target, days[-1] if days else None, times[-1] if times else None, said.when.part)
+    day, moment = days[-1] if days else None, times[-1] if times else None
+    request = Request("move", target, day, moment, said.when.part, unsure=said.when.unsure or len(days) > 1)
     if request.time and not request.day:
         request = replace(request, day=target.date())
     return _progress(state, request, said.now)
@@ -222,11 +236,23 @@ def _cancel(state: Conversation, said: _Said) -> _Turn:
     if target is None:
         slots = listed([say_slot(s, today) for s in sorted(state.booked)], "or")
         return replace(state, request=Request("cancel")), Reply(f"Sure, which one: {slots}?")
+    if said.when.unsure or (said.when.days and target.date() not in said.when.days):
+        asked = replace(state, request=Request("cancel", target, offer=target))
+        return asked, Reply(f"Just to be sure: shall I cancel your appointment for {say_slot(target, today)}?")
+    return _cancelled(state, target, said)
+
+
+def _cancelled(state: Conversation, target: Slot, said: _Said) -> _Turn:
     left = tuple(s for s in state.booked if s != target)
     return (
         replace(state, booked=left, request=None),
-        Reply(f"Done, I have cancelled your appointment for {say_slot(target, today)}. Anything else?"),
+        Reply(f"Done, I have cancelled your appointment for {say_slot(target, said.now.date())}. Anything else?"),
     )
+
+
+def _unsure(said: _Said) -> bool:
+    """More than one day or time, or words that could mean another day."""
+    return said.when.unsure or len(said.when.days) > 1 or len(said.when.times) > 1
 
 
 def _target(state: Conversation, said: _Said) -> tuple[Slot | None, list[date]]:
@@ -280,6 +306,10 @@ def _progress(state: Conversation, request: Request, now: datetime) -> _Turn:
             return ask(f"Sure, in the {request.part} I have {times}. Which one would you like?")
         return ask(f"Sure, {day}. At what time? I have {times}, for example.")
     wanted = datetime.combine(request.day, request.time)
+    if wanted in free and request.unsure:
+        verb = "move it there" if request.kind == "move" else "book it"
+        text = f"Just to be sure: {say_slot(wanted, today)}. Shall I {verb}?"
+        return ask(text, offer=wanted, unsure=False)
     if wanted in free:
         return _complete(state, request, wanted, now)
     offer = calendar.nearest_free(wanted, state.booked, now)
@@ -318,11 +348,15 @@ def _complete(state: Conversation, request: Request, slot: Slot, now: datetime) 
 def _courtesy(state: Conversation, said: _Said, named: bool) -> _Turn | None:
     called = f", {state.name.split()[0]}" if state.name else ""
     done = state.last_reply.endswith("else?")
+    ask = _reminder(state) or (" Anything else?" if state.booked else " How can I help you?")
     if named:
-        ask = _reminder(state) or (" Anything else?" if state.booked else " How can I help you?")
         return state, Reply(f"Thank you{called}.{ask}")
     if said.has(Intent.HELP):
         return state, Reply(f"Of course. {HELP}")
+    if said.has(Intent.WHO_ARE_YOU):
+        return state, Reply(f"Sure, I am the automatic front desk of the Riverside Clinic, not a person.{ask}")
+    if said.has(Intent.HOW_ARE_YOU):
+        return state, Reply(f"Fine, thank you{called}.{ask}")
     if said.has(Intent.GOODBYE) or (done and said.has(Intent.NO)):
         return state, Reply(f"Goodbye{called}, and thank you for calling.", hang_up=True)
     if said.has(Intent.THANKS):

@@ -26,6 +26,8 @@ class Intent(StrEnum):
     BOOK = "book"
     NAME = "name"
     HELP = "help"
+    HOW_ARE_YOU = "how_are_you"
+    WHO_ARE_YOU = "who_are_you"
     GOODBYE = "goodbye"
     NO = "no"
     YES = "yes"
@@ -125,6 +127,19 @@ _PHRASES: Final = {
         r"\bunder the name\b",
     ),
     Intent.HELP: (r"\bhelp\b", r"what can (?:you do|i (?:do|say|ask))", r"how does this work", r"\boptions\b"),
+    Intent.HOW_ARE_YOU: (
+        r"how (?:are|do) you(?: doing| feeling)?\b(?! (?:book|move|cancel|do|work))",
+        r"how(?:'s| is) it going",
+        r"how have you been",
+        r"\bnice to (?:meet|talk to|hear from) you",
+    ),
+    Intent.WHO_ARE_YOU: (
+        r"who (?:are you|is this|am i (?:talking|speaking) (?:to|with))",
+        r"what(?:'s| is) your name",
+        r"what are you\b",
+        r"are you (?:a |an )?(?:real|human|person|robot|bot|machine|computer|ai)\b",
+        r"where (?:am i|did i) call",
+    ),
     Intent.GOODBYE: (
         r"\b(?:good ?bye|bye|hang up|see you|nothing else)\b",
         r"\bthat(?:'s| is|'ll be| will be) (?:all|it|everything)\b",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, time, timedelta
 from typing import Final, Literal
 
-from antiphon.inference_bridge.tts.normalization.english_numbers import MONTHS, WEEKDAYS, cardinal, ordinal
+from antiphon.demo.concierge.numbers import MONTHS, WEEKDAYS, cardinal, ordinal
 
 _CARDINALS: Final = {cardinal(n): n for n in range(60)}
 _ORDINALS: Final = {ordinal(n): n for n in range(1, 32)}
@@ -30,7 +30,7 @@ _DAY_PATTERNS: Final = tuple(
         r"\b(?P<tomorrow>tomorrow)\b",
         r"\b(?P<today>today|this (?:morning|afternoon|evening)|tonight)\b",
         r"\bin (?P<days>\d{1,2}|a) days?(?: time)?\b",
-        r"\b(?P<week>in (?:a|1) week)\b",
+        r"\bin (?P<weeks>a|\d) weeks?\b",
         rf"\b(?:(?P<which>next|this|coming|on|my) )?(?:the )?(?P<weekday>{_WEEKDAY})s?\b",
         rf"\b(?P<month>{_MONTH})\.? (?:the )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\b(?!:)",
         rf"\b(?:the )?(?P<day_of>\d{{1,2}})(?:st|nd|rd|th)? (?:of )?(?P<of_month>{_MONTH})\b",
@@ -38,6 +38,11 @@ _DAY_PATTERNS: Final = tuple(
         r"\b(?:the )?(?P<nth>\d{1,2})(?:st|nd|rd|th)\b",
     )
 )
+_OTHER_DAYS: Final = re.compile(
+    r"\b(?:weekend|(?:next|this|the other|in a|in \d+) (?:week|month|months|year)|fortnight|easter|christmas|yesterday|"
+    r"the day before|end of (?:the )?(?:week|month)|(?:or|not) (?:on )?#+|#+ or #+)"
+)
+"""What names a day that is not found, or leaves a choice."""
 _HALF: Final = r"(?: ?(?P<half>am|pm|in the morning|in the afternoon|in the evening))?"
 _MINUTES: Final = r"(?P<m_words>half|quarter|a quarter|\d{1,2})(?: minutes?)?"
 _NO_HOURS: Final = r"(?! (?:days?|weeks?|people|persons?|minutes?|appointments?))"
@@ -67,6 +72,8 @@ class When:
     """In the order of the text: "from tuesday to friday" has two."""
     times: tuple[time, ...] = ()
     part: Literal["", "morning", "afternoon"] = ""
+    unsure: bool = False
+    """The words could mean another day as well, or name one that was not understood: ask before anything is done."""
 
 
 def plain(text: str) -> str:
@@ -94,13 +101,16 @@ def find_when(text: str, today: date) -> When:
     """Days and times in `text`, which may be as it was recognised."""
     rest = plain(text)
     found: list[tuple[int, date]] = []
+    unsure = False
     for pattern in _DAY_PATTERNS:
         for match in pattern.finditer(rest):
             day = _day(match, today)
             if day is not None:
                 found.append((match.start(), day))
+                unsure = unsure or _could_be_another(match, day, today)
         rest = pattern.sub(lambda m: "#" * len(m[0]) if _day(m, today) else m[0], rest)
     days = tuple(dict.fromkeys(day for _, day in sorted(found)))
+    unsure = unsure or bool(_OTHER_DAYS.search(rest))
     part: Literal["", "morning", "afternoon"] = ""
     if re.search(r"\bmorning\b", text.lower()):
         part = "morning"
@@ -114,7 +124,18 @@ def find_when(text: str, today: date) -> When:
             moment = _time(match, part)
             times += [(match.start(), moment)] if moment else []
         rest = pattern.sub(lambda m: "#" * len(m[0]), rest)
-    return When(days, tuple(dict.fromkeys(t for _, t in sorted(times))), part)
+    return When(days, tuple(dict.fromkeys(t for _, t in sorted(times))), part, unsure)
+
+
+def _could_be_another(match: re.Match[str], day: date, today: date) -> bool:
+    """Whether people mean different days by these words: "next Friday" on a Monday, "5/6", "Sunday" on a Sunday."""
+    said = {name: value for name, value in match.groupdict().items() if value}
+    if "weekday" in said:
+        weekday = _WEEKDAYS[said["weekday"]]
+        return weekday == today.weekday() or (said.get("which") == "next" and weekday > today.weekday())
+    if "us_month" in said:
+        return int(said["us_day"]) <= 12 and int(said["us_day"]) != int(said["us_month"])
+    return "nth" in said and (day.year - today.year) * 12 + day.month - today.month > 1
 
 
 def _nth(number: int) -> str:
@@ -133,8 +154,8 @@ def _day(match: re.Match[str], today: date) -> date | None:
         return today
     if "days" in said:
         return today + timedelta(days=1 if said["days"] == "a" else int(said["days"]))
-    if "week" in said:
-        return today + timedelta(days=7)
+    if "weeks" in said:
+        return today + timedelta(weeks=1 if said["weeks"] == "a" else int(said["weeks"]))
     if "weekday" in said:
         return _weekday(_WEEKDAYS[said["weekday"]], said.get("which", ""), today)
     if "nth" in said:

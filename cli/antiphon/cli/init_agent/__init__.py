@@ -1,0 +1,1 @@
+"""`antiphon init`: the files of a new agent."""
