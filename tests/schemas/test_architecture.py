@@ -93,9 +93,9 @@ INSIDE: Final = {
         "auth calls console limits operators placement protocols settings trusted_proxies websocket_calls"
     ),
     "signaling.console": "auth http operators.routes",
-    "signaling.auth": "http.errors limits.limits watched_file",
+    "signaling.auth": "http.errors limits.limits",
     "signaling.limits": "http.errors placement.backend settings",
-    "signaling.placement": "http.errors settings watched_file",
+    "signaling.placement": "http.errors settings",
     "signaling.protocols": "auth calls http placement settings websocket_calls",
     "signaling.webhooks": "",
     "signaling.operators": "auth http placement protocols.openai_calls",
