@@ -111,6 +111,9 @@ INSIDE: Final = {
         "agents dispatch.conversation_snapshot input languages models phrases realtime_protocol stt.local_agreement "
         "tts turns"
     ),
+    "inference_bridge.file_agents": (
+        "agents models.measured models.remote.language_model phrases realtime_protocol.turn_detection settings"
+    ),
     "inference_bridge.dispatch": (
         "agents conversation input languages models phrases realtime_protocol settings stt tts turns unless_stopped"
     ),

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart
 from antiphon.inference_bridge.agents.chat_answer import AnswerDecoder, TooLongError
 from antiphon.inference_bridge.agents.chat_client import ChatClient, ChatServerError, StatusError
 from antiphon.inference_bridge.agents.chat_request import question
+from antiphon.inference_bridge.agents.profile import FailureSentences
 from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_status, of_transport
 from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
 from antiphon.inference_bridge.agents.tool_calls import names_of
@@ -39,6 +40,8 @@ LOAD_SECONDS: Final = 120.0
 """Until the first word, where the settings say nothing else."""
 MAX_REFUSALS: Final = 10
 """Forms of a request that are tried where the server refuses one after the other."""
+_USUAL: Final = FailureSentences()
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 _SLICE_SECONDS: Final = 0.005
 """Time after which other tasks get the event loop, while pieces are there already."""
 
@@ -71,15 +74,19 @@ class LanguageModel:
         on_failure: Callable[[], None] = lambda: None,
         load_timeout: float = LOAD_SECONDS,
         meter: ModelMeter = NOT_MEASURED,
+        parameters: Mapping[str, Any] = _NO_PARAMETERS,
+        failures: FailureSentences = _USUAL,
     ) -> None:
         """`timeout`: seconds for which a busy server is asked again, and from one piece of an answer to the next.
 
         `load_timeout`: seconds until the first word of a server that has taken the question, or says that it loads.
         `client` is the process's and outlives the agent. `on_failure`: called after each answer that failed.
+        `parameters`: fields of each request, such as `temperature`. `failures`: said in place of the usual sentences.
         """
         self._client, self._model, self._timeout, self._on_failure = client, model, timeout, on_failure
         self._load_timeout = load_timeout
         self._meter = meter
+        self._parameters, self._failures = parameters, failures
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; an apology in place of the rest when the server fails."""
@@ -91,11 +98,11 @@ class LanguageModel:
                     yield part
         except AnswerTooLongError as error:
             log.warning("%s", error)
-            yield f" {phrase('too_long', request.language)}"
+            yield f" {self._failures.too_long or phrase('too_long', request.language)}"
         except ModelError as error:
             log.warning("%s", error)
             self._on_failure()
-            apology = phrase("apology", request.language)
+            apology = self._apology(request)
             yield f" {apology}" if spoken else apology
 
     async def warm_up(self) -> None:
@@ -109,7 +116,7 @@ class LanguageModel:
         return self._meter.measured(self._stream(request))
 
     async def _stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        answer = _Answer(self._client, self._model, self._timeout, self._load_timeout)
+        answer = _Answer(self._client, self._model, self._timeout, self._load_timeout, self._parameters)
         text, began, attempt = request.already_spoken, time.monotonic(), 0
         continues = quietly = False
         while True:
@@ -181,8 +188,11 @@ class LanguageModel:
         if decoder.finish == "content_filter":
             return [phrase("refused", request.language), *rest]
         if decoder.finish == "length":
-            return [phrase("apology", request.language), *rest]
+            return [self._apology(request), *rest]
         raise ModelError(f"{name}: empty answer")
+
+    def _apology(self, request: Request) -> str:
+        return self._failures.apology or phrase("apology", request.language)
 
     def played(self, text: str) -> None:
         """Nothing to do: each request brings the conversation, in which the reply is cut to what was played."""
@@ -204,10 +214,12 @@ class _Answer:
     Owned by one `stream`.
     """
 
-    def __init__(self, client: ChatClient, model: str, timeout: float, load_timeout: float) -> None:
+    def __init__(
+        self, client: ChatClient, model: str, timeout: float, load_timeout: float, parameters: Mapping[str, Any]
+    ) -> None:
         self.ended_quietly = False
         """The last stream has ended without an error and without saying that it was complete."""
-        self._client, self._model, self._timeout = client, model, timeout
+        self._client, self._model, self._timeout, self._parameters = client, model, timeout, parameters
         self._first_word = load_timeout
         """Seconds until the first word."""
         self._left = max(ANSWER_SECONDS, load_timeout) if load_timeout > LOAD_SECONDS else ANSWER_SECONDS
@@ -227,7 +239,7 @@ class _Answer:
         self.ended_quietly = False
         habits = self._client.habits
         for _ in range(MAX_REFUSALS):
-            body = question(request, self._model, habits)
+            body = question(request, self._model, habits, self._parameters)
             try:
                 async with contextlib.aclosing(self._asked(body, decoder)) as parts:
                     async for part in parts:
