@@ -23,7 +23,10 @@ COMMANDS: Final = {
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
-    "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
+    "agents": (
+        "antiphon.cli.agents",
+        "show present agents, check agents' files, make credentials of plug-ins",
+    ),
     "keys": ("antiphon.cli.keys", "write fresh keys, or rotate them"),
     "api-keys": ("antiphon.cli.api_keys", "make, list or revoke the API keys of clients"),
     "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),

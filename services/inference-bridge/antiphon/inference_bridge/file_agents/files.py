@@ -6,6 +6,7 @@ A folder that is mounted into a container (a config map) changes by a symbolic l
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,11 @@ class Look:
     """What is wrong with the folder as a whole."""
 
 
+def files_in(directory: Path) -> dict[str, bytes]:
+    """The content of each agent's file that can be read, by the agent's name."""
+    return AgentFiles(directory, Surroundings()).contents(0.0)
+
+
 class AgentFiles:
     """The files of one folder. Owned by the source or the command; any thread, one call at a time."""
 
@@ -67,6 +73,15 @@ class AgentFiles:
     def look(self, now: float) -> Look:
         """What has changed since the last look."""
         return self._look(now, at_once=False)
+
+    def contents(self, now: float) -> dict[str, bytes]:
+        """All files as they are, read and not checked; none of a folder that can't be read."""
+        with contextlib.suppress(OSError):
+            for name in self._names()[0]:
+                with contextlib.suppress(WatchedFileError):
+                    if (data := self._content(name, now)) is not None:
+                        self._data[name] = data
+        return dict(self._data)
 
     def _look(self, now: float, at_once: bool) -> Look:
         try:

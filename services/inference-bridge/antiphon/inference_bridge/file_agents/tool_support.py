@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -38,13 +38,19 @@ class ToolSupport:
     """An agent that runs tools of the set, around one that asks for them."""
 
 
+def definitions() -> ToolSupport:
+    """What this version checks tools by, without what runs them."""
+    found = _module("antiphon.runtime.tools.definitions")
+    return ToolSupport() if found is None else ToolSupport(found.HttpTool, found.McpServer)
+
+
 def installed() -> ToolSupport:
-    """What this version has."""
-    definitions, running = _module("antiphon.runtime.tools.definitions"), _module("antiphon.runtime.tools.tool_set")
+    """All that this version has."""
+    found, running = definitions(), _module("antiphon.runtime.tools.tool_set")
     using = _module("antiphon.inference_bridge.agents.tool_using")
-    if definitions is None or running is None or using is None:
+    if running is None or using is None:
         return ToolSupport()
-    return ToolSupport(definitions.HttpTool, definitions.McpServer, running.ToolSet, using.ToolUsingAgent)
+    return replace(found, tool_set=running.ToolSet, using=using.ToolUsingAgent)
 
 
 def _module(name: str) -> ModuleType | None:
