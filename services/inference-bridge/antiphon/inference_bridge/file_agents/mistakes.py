@@ -21,7 +21,9 @@ MAX_SHOWN: Final = 60
 """Characters of a value."""
 MAX_MISTAKES: Final = 50
 """Of one file; one more says how many there are besides."""
-_SECRET: Final = re.compile(r"key|token|secret|password|passwd|auth|credential|bearer|headers|env\b", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"key|(?<!max_)token|secret|password|passwd|auth|credential|bearer|headers|env\b", re.IGNORECASE
+)
 _SECRET_SIGNS: Final = re.compile(r"^(sk-|Bearer |Basic )|//[^/@]*:[^/@]*@", re.IGNORECASE)
 _TAGS: Final = ("server_vad", "semantic_vad")
 """Parts of pydantic's paths that are no parts of the file's."""
