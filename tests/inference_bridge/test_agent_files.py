@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import time
 import tomllib
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
@@ -25,6 +27,7 @@ from antiphon.inference_bridge.file_agents.toml_lines import lines_of
 
 pytestmark = pytest.mark.pure
 
+DOCS: Final = Path(__file__).parents[2] / "docs"
 CHAT = '[chat]\nurl = "http://127.0.0.1:11434/v1"\nmodel = "tiny"\n'
 
 
@@ -234,7 +237,7 @@ def test_a_missing_variable_is_named() -> None:
     found = mistakes(CHAT + 'key_env = "DESK_KEY"\n')
     assert (found[0].line, found[0].field) == (4, "chat.key_env")
     assert "DESK_KEY is not set" in found[0].why
-    tool = mistakes(CHAT + '[[tools.http]]\nname="a"\nurl="https://a"\nheaders={ a = "env:SHOP" }\n')
+    tool = mistakes(CHAT + '[[tools.http]]\nname="a"\nurl="https://a"\nheaders={ a = "Bearer env:SHOP" }\n')
     assert (tool[0].line, tool[0].field) == (7, "tools.http[0].headers.a")
     assert "SHOP is not set" in tool[0].why
 
@@ -265,6 +268,16 @@ def test_a_name_that_no_agent_can_have_is_a_mistake(name: str) -> None:
 def test_tools_of_a_version_without_them_are_a_mistake() -> None:
     with pytest.raises(AgentFileError, match=r"line 4: tools.http: this version has no such tools"):
         read_agent("desk", (CHAT + '[[tools.http]]\nname = "a"\n').encode(), Surroundings({}))
+
+
+def test_the_page_shows_all_fields_as_they_are() -> None:
+    found = importlib.util.spec_from_file_location("generate_agent_fields", DOCS / "generate_agent_fields.py")
+    assert found is not None
+    assert found.loader is not None
+    generator = importlib.util.module_from_spec(found)
+    found.loader.exec_module(generator)
+    text = (DOCS / "agents.files.md").read_text()
+    assert text == generator.page(text), "make reference writes it anew"
 
 
 def _paths(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:

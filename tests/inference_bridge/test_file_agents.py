@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -55,7 +55,7 @@ async def chat() -> AsyncIterator[ChatServer]:
 
 @asynccontextmanager
 async def serving(
-    folder: Path, told: list[str | None] | None = None, settings: Settings | None = None, **options: Any
+    folder: Path, told: list[Mapping[str, str]] | None = None, settings: Settings | None = None, **options: Any
 ) -> AsyncIterator[FileAgents]:
     told = [] if told is None else told
     agents = FileAgents(folder, NO_NATS, settings or Settings(), on_trouble=told.append, **options)
@@ -175,20 +175,20 @@ async def test_a_file_that_is_moved_away_and_written_anew_does_not_take_its_agen
 async def test_one_bad_file_costs_no_other_agent_and_the_old_version_stays(
     tmp_path: Path, chat: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str | None] = []
+    told: list[Mapping[str, str]] = []
     write(tmp_path, "bad", chat, 'voise = "joe"')
     write(tmp_path, "desk", chat, 'greeting = "Old."')
     async with serving(tmp_path, told) as agents:
         assert sorted(agents.profiles()) == ["desk"]
         assert 'bad.toml, line 1: voise is "joe": there is no such field: is voice meant?' in caplog.text
-        assert told[-1] == "bad.toml has 1 mistake(s), the first in line 1 (voise)"
+        assert told[-1] == {"bad": "its file has 1 mistake(s), the first in line 1 (voise)"}
         write(tmp_path, "desk", chat, "greeting = 3")
         await until(lambda: "desk.toml, line 1: greeting is 3" in caplog.text)
         assert "what it said before stays in force" in caplog.text
         assert agents.profiles()["desk"].greeting == "Old."
         write(tmp_path, "bad", chat)
         write(tmp_path, "desk", chat, 'greeting = "New."')
-        await until(lambda: told[-1] is None)
+        await until(lambda: not told[-1])
         assert sorted(agents.profiles()) == ["bad", "desk"]
         assert agents.profiles()["desk"].greeting == "New."
     assert len([record for record in caplog.records if "greeting is 3" in record.getMessage()]) == 1, "told once"
@@ -224,19 +224,19 @@ async def test_a_config_map_that_is_changed_by_its_link_is_read_again(tmp_path: 
 async def test_a_folder_that_is_not_there_yet_is_read_when_it_is(
     tmp_path: Path, chat: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str | None] = []
+    told: list[Mapping[str, str]] = []
     folder = tmp_path / "agents"
     async with serving(folder, told) as agents:
         assert f"the folder {folder} can't be read: No such file or directory" in caplog.text
-        assert told == ["the folder of agents' files can't be used as it is"]
+        assert told == [{"": "the folder of agents' files can't be used as it is"}]
         folder.mkdir()
         write(folder, "desk", chat)
         await until(lambda: "desk" in agents.profiles())
         (folder / "desk.toml").rename(tmp_path / "desk.toml")
         folder.rmdir()
-        await until(lambda: told[-1] is not None)
+        await until(lambda: told[-1])
         assert "desk" in agents.profiles(), "a folder that is away for a while takes no agent away"
-    assert told[1] is None
+    assert told[1] == {}
 
 
 async def test_what_is_no_agent_s_file_is_left_alone(tmp_path: Path, chat: ChatServer) -> None:
@@ -247,10 +247,10 @@ async def test_what_is_no_agent_s_file_is_left_alone(tmp_path: Path, chat: ChatS
     (tmp_path / "folder.toml").mkdir()
     (tmp_path / "large.toml").write_bytes(b"#" * 300_000)
     (tmp_path / "nowhere.toml").symlink_to("missing")
-    told: list[str | None] = []
+    told: list[Mapping[str, str]] = []
     async with serving(tmp_path, told) as agents:
         assert sorted(agents.profiles()) == ["desk"]
-        assert {name.partition(".")[0] for name in str(told[-1]).split("; ")} == {"pipe", "folder", "large", "nowhere"}
+        assert told[-1].keys() == {"pipe", "folder", "large", "nowhere"}
 
 
 async def test_more_files_than_are_served_are_named_and_those_in_force_stay(
@@ -271,15 +271,15 @@ async def test_more_files_than_are_served_are_named_and_those_in_force_stay(
 async def test_a_chat_server_in_trouble_is_told_with_the_agents_that_ask_it(
     tmp_path: Path, chat: ChatServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[str | None] = []
+    told: list[Mapping[str, str]] = []
     chat.status, chat.error = 401, "invalid key"
     write(tmp_path, "desk", chat)
     async with serving(tmp_path, told):
         await until(lambda: told)
-        assert told == ["the chat server of desk won't answer callers: it does not accept the key (status 401)"]
+        assert told == [{"desk": "its chat server won't answer callers: it does not accept the key (status 401)"}]
         assert "Set key_env in [chat]." in caplog.text
         chat.status = 200
-        await until(lambda: told[-1] is None)
+        await until(lambda: not told[-1])
 
 
 async def test_a_chat_server_is_closed_when_the_last_call_that_asks_it_has_ended(
@@ -364,14 +364,18 @@ async def test_the_tools_of_a_file_start_with_it_and_end_with_the_last_call_that
 ) -> None:
     made: list[Tools] = []
 
+    told: list[Mapping[str, str]] = []
+
     def tool_set(http: Sequence[Any], mcp: Sequence[Any]) -> Tools:
+        if http[0].name == "refused":
+            raise ValueError("a secret is not there")
         made.append(Tools(http, mcp))
         return made[-1]
 
     support = ToolSupport(Tool, Tool, tool_set, cast(Any, Using))
     tool = '[failures]\ntool_failed = "Oh."\n[[tools.http]]\nname = "first"\n'
     write(tmp_path, "desk", chat, server=tool)
-    async with serving(tmp_path, tools=support) as agents:
+    async with serving(tmp_path, told, tools=support) as agents:
         assert made[0].did == ["start"]
         running: Agent | None = agents.profiles()["desk"].make("rtc_1")
         write(tmp_path, "desk", chat, server=tool.replace("first", "broken"))
@@ -383,6 +387,10 @@ async def test_the_tools_of_a_file_start_with_it_and_end_with_the_last_call_that
         await until(lambda: made[0].did == ["start", "close"])
         assert "agent desk: not all of its tools start: no such server" in caplog.text
         assert await answer(agents.profiles()["desk"].make("rtc_2")) == "broken: Oh.", "it is in force all the same"
+        assert told[-1] == {"desk": "not all of its tools are there"}
+        write(tmp_path, "desk", chat, server=tool.replace("first", "refused"))
+        await until(lambda: "line 7: tools: a secret is not there" in caplog.text)
+        assert await answer(agents.profiles()["desk"].make("rtc_3")) == "broken: Oh.", "what it said before stays"
     assert made[1].did == ["start", "close"]
 
 

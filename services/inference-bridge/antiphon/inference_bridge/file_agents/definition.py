@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, field_validator
-from pydantic_core import PydanticCustomError
 
 from antiphon.inference_bridge.realtime_protocol.turn_detection import SemanticVad, ServerVad
 
@@ -79,9 +78,9 @@ class Chat(_Part):
         except ValueError:
             usable = False
         if not usable:
-            raise PydanticCustomError("url", "a base URL such as http://127.0.0.1:11434/v1 is expected")
+            raise ValueError("a base URL such as http://127.0.0.1:11434/v1 is expected")
         if parts.username is not None or parts.password is not None:
-            raise PydanticCustomError("secret", "no key stands in a URL: name its variable as key_env, or key_file")
+            raise ValueError("no key stands in a URL: name its variable as key_env, or key_file")
         return url
 
     @field_validator("parameters")
@@ -89,19 +88,15 @@ class Chat(_Part):
     def _is_for_the_server(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         for name in parameters:
             if name in RESERVED:
-                raise PydanticCustomError("reserved", "{name} is decided by the bridge: leave it out", {"name": name})
+                raise ValueError(f"{name} is decided by the bridge: leave it out")
             if name in cls.model_fields:
-                raise PydanticCustomError("place", "{name} stands in [chat] itself", {"name": name})
+                raise ValueError(f"{name} stands in [chat] itself")
         try:
             size = len(json.dumps(parameters, allow_nan=False))
         except (ValueError, TypeError, RecursionError):
-            raise PydanticCustomError("json", "JSON is expected: texts, numbers, true, false, lists, tables") from None
+            raise ValueError("JSON is expected: texts, numbers, true, false, lists, tables") from None
         if size > MAX_PARAMETERS:
-            raise PydanticCustomError(
-                "too_long",
-                "it has {size} bytes as JSON, at most {most} are taken",
-                {"size": size, "most": MAX_PARAMETERS},
-            )
+            raise ValueError(f"it has {size} bytes as JSON, at most {MAX_PARAMETERS} are taken")
         return parameters
 
     def request_fields(self) -> dict[str, Any]:
@@ -134,7 +129,7 @@ class SemanticTurns(SemanticVad):
     model_config = _Part.model_config
 
     patience_ms: int | None = Field(default=None, ge=0, le=60_000)
-    """As in `ServerTurns`."""
+    """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
 
 
 def _kind_of_turns(value: Any) -> str:

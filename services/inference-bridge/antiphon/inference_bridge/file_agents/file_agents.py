@@ -31,8 +31,6 @@ LOOK_SECONDS: Final = 0.5
 """Between two looks at the folder. A change is in force after the second look that sees it."""
 TOOLS_WITHIN: Final = 15.0
 """Seconds that tools have to start; the agent is in force all the same then."""
-_TOLD: Final = 5
-"""Troubles that are told by name; the others are counted."""
 
 
 class FileAgents:
@@ -51,14 +49,15 @@ class FileAgents:
         metrics: Metrics = OFF,
         *,
         waits: WaitsOfModel | None = None,
-        on_trouble: Callable[[str | None], None] = lambda trouble: None,
+        on_trouble: Callable[[Mapping[str, str]], None] = lambda troubles: None,
         tools: ToolSupport | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         """`waits`: told how long callers wait for answers.
 
-        `on_trouble`: called with what is wrong with files and chat servers, for everybody to see (no addresses, no
-        values), and with None when nothing is. `tools`: None: what is installed.
+        `on_trouble`: called with what is wrong, by agent, whenever that has changed: with its file, its chat server
+        and its tools; that of the folder itself under no name. For everybody to see: without addresses and values.
+        `tools`: None: what is installed.
         """
         self._client, self._settings, self._waits, self._on_trouble = client, settings, waits, on_trouble
         self._support = installed() if tools is None else tools
@@ -76,8 +75,10 @@ class FileAgents:
         self._versions: list[Version] = []
         """Those in force, and older ones that calls use."""
         self._wrong: dict[str, list[Mistake]] = {}
+        self._lacking: dict[str, str] = {}
+        """By agent: why it has not all of its tools."""
         self._folder_trouble = ""
-        self._told: str | None = None
+        self._told: dict[str, str] = {}
         self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -119,6 +120,7 @@ class FileAgents:
                 log.warning("agents' files: %s", look.trouble)
         for name in look.gone:
             self._wrong.pop(name, None)
+            self._lacking.pop(name, None)
             if (version := self._in_force.pop(name, None)) is not None:
                 version.retire()
                 log.info("agent %s: its file is gone, and it takes no further calls", name)
@@ -144,8 +146,17 @@ class FileAgents:
         log.error("%s.toml has %d mistake(s): %s", name[:64], len(mistakes), then)
 
     async def _put_in_force(self, read: ReadAgent) -> None:
-        name, target = read.name, target_of(read, self._settings)
-        tool_set = await self._started_tools(read)
+        name = read.name
+        try:
+            tool_set = self._tool_set(read)
+        except ValueError as error:  # of all tools together: each by itself was good
+            self._report(name, [Mistake(f"{name}.toml", read.tools_line, "tools", "", str(error)[:300])])
+            return
+        self._lacking.pop(name, None)
+        if tool_set is not None and (lacking := await self._start(tool_set)):
+            self._lacking[name] = lacking
+            log.warning("agent %s: %s", name, lacking)
+        target = target_of(read, self._settings)
         version = Version(
             Parts(
                 read,
@@ -166,18 +177,21 @@ class FileAgents:
             log.info("agent %s takes calls", name)
         self._in_force[name] = version
 
-    async def _started_tools(self, read: ReadAgent) -> ToolSet | None:
+    def _tool_set(self, read: ReadAgent) -> ToolSet | None:
         if not read.has_tools or self._support.tool_set is None:
             return None
-        tool_set = self._support.tool_set(read.http, read.mcp)
+        return self._support.tool_set(read.http, read.mcp)
+
+    async def _start(self, tool_set: ToolSet) -> str:
+        """Why not all tools are there; empty: they are. The agent is in force all the same."""
         try:
             async with asyncio.timeout(TOOLS_WITHIN):
                 await tool_set.start()
         except TimeoutError:
-            log.warning("agent %s: not all of its tools are there after %g s", read.name, TOOLS_WITHIN)
+            return f"not all of its tools are there after {TOOLS_WITHIN:g} s"
         except Exception as error:  # a tool's server may fail in any way
-            log.warning("agent %s: not all of its tools start: %s", read.name, str(error)[:300] or type(error).__name__)
-        return tool_set
+            return f"not all of its tools start: {str(error)[:300] or type(error).__name__}"
+        return ""
 
     async def _close_unused(self) -> None:
         """Close what only versions have used that no call has any more."""
@@ -197,19 +211,21 @@ class FileAgents:
                     log.exception("agent %s: its tools do not close", version.read.name)
 
     def _tell(self) -> None:
-        troubles = [self._folder_trouble and "the folder of agents' files can't be used as it is"]
-        for mistakes in self._wrong.values():
+        found: dict[str, list[str]] = {}
+        if self._folder_trouble:
+            found[""] = ["the folder of agents' files can't be used as it is"]
+        for name, mistakes in self._wrong.items():
             first = mistakes[0]
             field = f" ({first.field})" if first.field else ""
-            troubles.append(f"{first.file[:70]} has {len(mistakes)} mistake(s), the first in line {first.line}{field}")
-        for target, trouble in self._servers.troubles.items():
-            names = [name for name, version in self._in_force.items() if version.target == target]
-            if names:
-                agents = ", ".join(names[:_TOLD])
-                troubles.append(f"the chat server of {agents} won't answer callers: {trouble}")
-        found = [trouble for trouble in troubles if trouble]
-        more = [f"{len(found) - _TOLD} more"] if len(found) > _TOLD else []
-        text = "; ".join([*found[:_TOLD], *more]) or None
-        if text != self._told:
-            self._told = text
-            self._on_trouble(text)
+            text = f"its file has {len(mistakes)} mistake(s), the first in line {first.line}{field}"
+            found.setdefault(name, []).append(text)
+        for name in self._lacking:
+            found.setdefault(name, []).append("not all of its tools are there")
+        for name, version in self._in_force.items():
+            trouble = self._servers.troubles.get(version.target) if version.target is not None else None
+            if trouble:
+                found.setdefault(name, []).append(f"its chat server won't answer callers: {trouble}")
+        told = {name: "; ".join(each) for name, each in found.items()}
+        if told != self._told:
+            self._told = told
+            self._on_trouble(told)

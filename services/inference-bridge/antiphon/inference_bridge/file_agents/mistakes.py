@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from antiphon.inference_bridge.file_agents.toml_lines import Path, line_of
 
@@ -25,6 +24,8 @@ _SECRET: Final = re.compile(
     r"key|(?<!max_)token|secret|password|passwd|auth|credential|bearer|headers|env\b", re.IGNORECASE
 )
 _SECRET_SIGNS: Final = re.compile(r"^(sk-|Bearer |Basic )|//[^/@]*:[^/@]*@", re.IGNORECASE)
+_Error = Mapping[str, Any]
+"""As pydantic tells it: `type`, `loc`, `msg`, `input`, `ctx`."""
 _TAGS: Final = ("server_vad", "semantic_vad")
 """Parts of pydantic's paths that are no parts of the file's."""
 _WAYS_OUT: Final[dict[str, str]] = {
@@ -82,7 +83,7 @@ def mistakes_of(
     return found
 
 
-def _mistake(error: ErrorDetails, file: str, model: type[BaseModel], lines: Mapping[Path, int], above: Path) -> Mistake:
+def _mistake(error: _Error, file: str, model: type[BaseModel], lines: Mapping[Path, int], above: Path) -> Mistake:
     inner = tuple(each for each in error["loc"] if each not in _TAGS)
     path, kind = (*above, *inner), error["type"]
     if kind == "turns":  # of the whole table, by its field `type`
@@ -95,7 +96,7 @@ def _mistake(error: ErrorDetails, file: str, model: type[BaseModel], lines: Mapp
     return Mistake(file, line_of(lines, path), field_name(path), value, _why(error, kind, inner, path, model))
 
 
-def _why(error: ErrorDetails, kind: str, inner: Path, path: Path, model: type[BaseModel]) -> str:
+def _why(error: _Error, kind: str, inner: Path, path: Path, model: type[BaseModel]) -> str:
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(inner, path, model)

@@ -19,7 +19,7 @@ from antiphon.inference_bridge.file_agents.mistakes import Mistake, field_name, 
 from antiphon.inference_bridge.file_agents.toml_lines import Path, line_of, lines_of
 
 _AT: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
-_NAMES_VARIABLE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+_NAMES_VARIABLE: Final = re.compile(r"(?:[A-Za-z]+ )?env:([A-Za-z_][A-Za-z0-9_]*)")
 OURS: Final = "ANTIPHON_"
 LLM_KEY: Final = "ANTIPHON_LLM_API_KEY"
 """The one setting that a file may name."""
@@ -59,6 +59,8 @@ class ReadAgent:
     """Of the chat server."""
     http: tuple[BaseModel, ...] = ()
     mcp: tuple[BaseModel, ...] = ()
+    tools_line: int = field(default=1, compare=False)
+    """Where the tools begin."""
 
     @property
     def has_tools(self) -> bool:
@@ -92,7 +94,7 @@ def read_agent(name: str, data: bytes, around: Surroundings) -> ReadAgent:
         mistakes.append(Mistake(file, 1, "chat", "", why))
     if mistakes or definition is None:
         raise AgentFileError(sorted(mistakes, key=lambda mistake: mistake.line))
-    return ReadAgent(name, definition, SecretStr(key), http, mcp)
+    return ReadAgent(name, definition, SecretStr(key), http, mcp, line_of(lines, ("tools",)))
 
 
 def named_variables(data: bytes) -> set[str]:
