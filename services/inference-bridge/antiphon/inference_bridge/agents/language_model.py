@@ -40,10 +40,10 @@ LOAD_SECONDS: Final = 120.0
 """Until the first word, where the settings say nothing else."""
 MAX_REFUSALS: Final = 10
 """Forms of a request that are tried where the server refuses one after the other."""
-_USUAL: Final = FailureSentences()
-_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 _SLICE_SECONDS: Final = 0.005
 """Time after which other tasks get the event loop, while pieces are there already."""
+_USUAL: Final = FailureSentences()
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 
 
 def client_for(base_url: str, api_key: str) -> ChatClient:
@@ -116,13 +116,14 @@ class LanguageModel:
         return self._meter.measured(self._stream(request))
 
     async def _stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        answer = _Answer(self._client, self._model, self._timeout, self._load_timeout, self._parameters)
+        answer = _Answer(self._client, self._model, self._timeout, self._load_timeout)
         text, began, attempt = request.already_spoken, time.monotonic(), 0
         continues = quietly = False
         while True:
             decoder, failure = self._decoder(request, text), None
             try:
-                async with contextlib.aclosing(answer.parts(replace(request, already_spoken=text), decoder)) as parts:
+                asked = replace(request, already_spoken=text)
+                async with contextlib.aclosing(answer.parts(asked, decoder, self._parameters)) as parts:
                     async for part in parts:
                         text = text + part if isinstance(part, str) else ""
                         yield part
@@ -214,12 +215,10 @@ class _Answer:
     Owned by one `stream`.
     """
 
-    def __init__(
-        self, client: ChatClient, model: str, timeout: float, load_timeout: float, parameters: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, client: ChatClient, model: str, timeout: float, load_timeout: float) -> None:
         self.ended_quietly = False
         """The last stream has ended without an error and without saying that it was complete."""
-        self._client, self._model, self._timeout, self._parameters = client, model, timeout, parameters
+        self._client, self._model, self._timeout = client, model, timeout
         self._first_word = load_timeout
         """Seconds until the first word."""
         self._left = max(ANSWER_SECONDS, load_timeout) if load_timeout > LOAD_SECONDS else ANSWER_SECONDS
@@ -234,12 +233,14 @@ class _Answer:
         if after_words:
             self._first_word = self._timeout
 
-    async def parts(self, request: Request, decoder: AnswerDecoder) -> AsyncGenerator[ReplyPart, None]:
-        """What the server sends, as far as it is text. `Failure` if it fails."""
+    async def parts(
+        self, request: Request, decoder: AnswerDecoder, parameters: Mapping[str, Any]
+    ) -> AsyncGenerator[ReplyPart, None]:
+        """What the server sends, as far as it is text. `Failure` if it fails. `parameters`: fields of the request."""
         self.ended_quietly = False
         habits = self._client.habits
         for _ in range(MAX_REFUSALS):
-            body = question(request, self._model, habits, self._parameters)
+            body = question(request, self._model, habits, parameters)
             try:
                 async with contextlib.aclosing(self._asked(body, decoder)) as parts:
                     async for part in parts:
