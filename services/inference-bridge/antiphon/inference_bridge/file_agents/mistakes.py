@@ -103,7 +103,8 @@ def _why(error: _Error, kind: str, inner: Path, path: Path, model: type[BaseMode
     if kind == "missing":
         return f"it is missing: add it{_example(inner, model)}"
     if kind == "string_pattern_mismatch":
-        return f"it has another form than is expected{_example(inner, model)}"
+        form = _example(inner, model) or f" ({str(context.get('pattern', ''))[:80]})"
+        return f"it has another form than is expected{form}"
     if kind in _WAYS_OUT:
         try:
             plain = {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
