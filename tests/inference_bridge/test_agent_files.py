@@ -172,6 +172,11 @@ def test_a_mistake_is_told_with_its_line_field_and_value(
     assert found[0].value == value
 
 
+def test_two_ways_to_prompt_silent_callers_exclude_each_other() -> None:
+    found = mistakes(CHAT + "[turns]\nidle_timeout_ms = 5000\n[silence]\nafter_ms = 5000\n")
+    assert (found[0].line, found[0].field, len(found)) == (5, "turns.idle_timeout_ms", 1)
+
+
 def test_a_mistake_in_a_tool_names_the_tool_and_its_line() -> None:
     text = CHAT + '[[tools.http]]\nname = "a"\nurl = "https://a"\n\n[[tools.http]]\nname = "b"\nmethd = "GET"\n'
     assert [(each.line, each.field) for each in mistakes(text)] == [

@@ -153,8 +153,8 @@ class Silence(_Part):
 
     after_ms: int = Field(ge=1000, le=600_000, examples=[8000])
     """Silence of the caller after which it is prompted."""
-    prompts: list[Sentence] = Field(default=[], max_length=16)
-    """Said one after the other, each time; none: the model is asked what to say."""
+    prompts: list[Annotated[str, StringConstraints(min_length=1, max_length=500)]] = Field(default=[], max_length=16)
+    """Said one after the other, until the caller speaks; none: the model is asked what to say."""
 
 
 class Failures(_Part):

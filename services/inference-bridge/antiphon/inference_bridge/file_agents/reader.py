@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from antiphon.inference_bridge.file_agents.definition import NAME, AgentDefinition
+from antiphon.inference_bridge.file_agents.definition import NAME, AgentDefinition, ServerTurns
 from antiphon.inference_bridge.file_agents.mistakes import Mistake, field_name, mistakes_of
 from antiphon.inference_bridge.file_agents.toml_lines import Path, line_of, lines_of
 
@@ -92,9 +92,16 @@ def read_agent(name: str, data: bytes, around: Surroundings) -> ReadAgent:
     if "chat" not in table and not around.has_chat_server:
         why = 'there is no chat server: add [chat] with url = "..." and model = "...", or set ANTIPHON_LLM_URL'
         mistakes.append(Mistake(file, 1, "chat", "", why))
+    if definition is not None and definition.silence is not None and _asks_idle_callers(definition):
+        path, why = ("turns", "idle_timeout_ms"), "[silence] is there as well: leave one of them out"
+        mistakes.append(Mistake(file, line_of(lines, path), field_name(path), "", why))
     if mistakes or definition is None:
         raise AgentFileError(sorted(mistakes, key=lambda mistake: mistake.line))
     return ReadAgent(name, definition, SecretStr(key), http, mcp, line_of(lines, ("tools",)))
+
+
+def _asks_idle_callers(definition: AgentDefinition) -> bool:
+    return isinstance(definition.turns, ServerTurns) and definition.turns.idle_timeout_ms is not None
 
 
 def named_variables(data: bytes) -> set[str]:
