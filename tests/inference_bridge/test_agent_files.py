@@ -123,6 +123,11 @@ def test_the_shortest_file_names_a_chat_server() -> None:
     assert found.key.get_secret_value() == ""
 
 
+def test_a_byte_order_mark_and_line_ends_of_windows_are_no_mistake() -> None:
+    data = b"\xef\xbb\xbf" + CHAT.replace("\n", "\r\n").encode()
+    assert read_agent("desk", data, surroundings()).definition.chat is not None
+
+
 def test_a_file_without_a_chat_server_leans_on_the_bridge_s() -> None:
     assert read_agent("desk", b"", Surroundings(has_chat_server=True)).definition.chat is None
     assert "set ANTIPHON_LLM_URL" in mistakes("")[0].why
@@ -323,10 +328,11 @@ z = QQQaQQQ
 """.replace("Q", '"')
 
 
-def test_every_key_and_element_has_its_line() -> None:
-    table = tomllib.loads(TRICKY)
-    lines = lines_of(TRICKY)
-    assert _paths(table) <= lines.keys()
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_key_and_element_has_its_line(end: str) -> None:
+    text = TRICKY.replace("\n", end)
+    lines = lines_of(text)
+    assert _paths(tomllib.loads(text)) <= lines.keys()
     rows = TRICKY.split("\n")
     for path, line in lines.items():
         if isinstance(path[-1], str):

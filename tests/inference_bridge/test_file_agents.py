@@ -29,6 +29,7 @@ from antiphon.inference_bridge.file_agents import file_agents
 from antiphon.inference_bridge.file_agents.file_agents import FileAgents
 from antiphon.inference_bridge.file_agents.files import MAX_AGENTS
 from antiphon.inference_bridge.file_agents.tool_support import ToolSupport
+from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.models.sources import silero_file
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.phrases import phrase
@@ -323,6 +324,24 @@ async def test_a_file_without_a_chat_server_asks_the_bridge_s(tmp_path: Path, ch
     async with serving(tmp_path, settings=Settings(llm_url=chat.url, llm_model="of-the-bridge")) as agents:
         assert await answer(agents.profiles()["desk"].make("rtc_1")) == "Sure, it is ten."
     assert chat.requests[0]["model"] == "of-the-bridge"
+
+
+async def test_a_file_without_a_chat_server_asks_the_workers_where_the_bridge_does(tmp_path: Path) -> None:
+    (tmp_path / "desk.toml").write_text("")
+    async with serving(tmp_path, settings=Settings(llm="remote")) as agents:
+        assert isinstance(agents.profiles()["desk"].make("rtc_1"), RemoteLanguageModel)
+        assert len(agents._servers) == 0
+
+
+async def test_an_odd_name_of_a_file_is_one_line_of_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told: list[Mapping[str, str]] = []
+    (tmp_path / "a\nERROR b.toml").write_text("")
+    (tmp_path / os.fsdecode(b"\xff.toml")).mkdir()
+    async with serving(tmp_path, told) as agents:
+        assert agents.profiles() == {}
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert "a\\nERROR b.toml, line 1: letters, digits" in caplog.text
+    assert told[-1].keys() == {""}
 
 
 # ---- tools ---------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ from nats.aio.client import Client
 
 from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.file_agents.chat_servers import ChatServers, target_of
+from antiphon.inference_bridge.file_agents.definition import NAME
 from antiphon.inference_bridge.file_agents.files import AgentFiles, Look
-from antiphon.inference_bridge.file_agents.mistakes import Mistake
+from antiphon.inference_bridge.file_agents.mistakes import Mistake, file_of
 from antiphon.inference_bridge.file_agents.profiles import Parts, Version
 from antiphon.inference_bridge.file_agents.reader import ReadAgent, Surroundings
 from antiphon.inference_bridge.file_agents.tool_support import ToolSet, ToolSupport, installed
@@ -143,14 +144,14 @@ class FileAgents:
         then = "what it said before stays in force" if name in self._in_force else "the agent takes no calls"
         for mistake in mistakes:
             log.error("%s", mistake)
-        log.error("%s.toml has %d mistake(s): %s", name[:64], len(mistakes), then)
+        log.error("%s has %d mistake(s): %s", mistakes[0].file, len(mistakes), then)
 
     async def _put_in_force(self, read: ReadAgent) -> None:
         name = read.name
         try:
             tool_set = self._tool_set(read)
         except ValueError as error:  # of all tools together: each by itself was good
-            self._report(name, [Mistake(f"{name}.toml", read.tools_line, "tools", "", str(error)[:300])])
+            self._report(name, [Mistake(file_of(name), read.tools_line, "tools", "", str(error)[:300])])
             return
         self._lacking.pop(name, None)
         if tool_set is not None and (lacking := await self._start(tool_set)):
@@ -218,7 +219,7 @@ class FileAgents:
             first = mistakes[0]
             field = f" ({first.field})" if first.field else ""
             text = f"its file has {len(mistakes)} mistake(s), the first in line {first.line}{field}"
-            found.setdefault(name, []).append(text)
+            found.setdefault(name if NAME.fullmatch(name) else "", []).append(text)
         for name in self._lacking:
             found.setdefault(name, []).append("not all of its tools are there")
         for name, version in self._in_force.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.inference_bridge.file_agents.definition import MAX_FILE_BYTES
-from antiphon.inference_bridge.file_agents.mistakes import Mistake
+from antiphon.inference_bridge.file_agents.mistakes import Mistake, file_of
 from antiphon.inference_bridge.file_agents.reader import (
     MAX_KEY,
     AgentFileError,
@@ -95,7 +95,7 @@ class AgentFiles:
                 data = self._content(name, now)
             except WatchedFileError as error:
                 self._pending.pop(name, None)
-                wrong[name] = [Mistake(f"{name}{_ENDING}", 1, "", "", str(error))]
+                wrong[name] = [Mistake(file_of(name), 1, "", "", str(error))]
                 continue
             if data is not None:
                 self._pending[name] = data
@@ -113,11 +113,11 @@ class AgentFiles:
                 wrong[name] = error.mistakes
         trouble = ""
         if left_out:
-            trouble = f"{self.directory} has more than {MAX_AGENTS} agents: {left_out}{_ENDING} and others are left out"
+            trouble = f"{self.directory} has more than {MAX_AGENTS} agents: {left_out} and others are left out"
         return Look(read, wrong, gone, trouble)
 
     def _names(self) -> tuple[list[str], str]:
-        """The agents' names, those that are known first; and one that is left out because there are too many."""
+        """The agents' names, those that are known first; and a file that is left out because there are too many."""
         found = []
         with os.scandir(self.directory) as entries:
             for number, entry in enumerate(entries):
@@ -126,7 +126,7 @@ class AgentFiles:
                 if entry.name.endswith(_ENDING) and not entry.name.startswith("."):
                     found.append(entry.name.removesuffix(_ENDING))
         found.sort(key=lambda name: (name not in self._data, name))
-        return found[:MAX_AGENTS], ascii(found[MAX_AGENTS])[1:-1][:80] if len(found) > MAX_AGENTS else ""
+        return found[:MAX_AGENTS], file_of(found[MAX_AGENTS]) if len(found) > MAX_AGENTS else ""
 
     def _content(self, name: str, now: float) -> bytes | None:
         """The content, if it has changed; `WatchedFileError` once."""

@@ -70,6 +70,11 @@ class Mistake(NamedTuple):
         return f"{self.file}, line {self.line}:{field}{value} {self.why}"
 
 
+def file_of(name: str) -> str:
+    """The name of an agent's file for people, whatever characters it has."""
+    return f"{ascii(name)[1:-1][:120]}.toml"
+
+
 def mistakes_of(
     error: ValidationError, file: str, model: type[BaseModel], lines: Mapping[Path, int], above: Path = ()
 ) -> list[Mistake]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from antiphon.inference_bridge.file_agents.definition import NAME, AgentDefinition, ServerTurns
-from antiphon.inference_bridge.file_agents.mistakes import Mistake, field_name, mistakes_of
+from antiphon.inference_bridge.file_agents.mistakes import Mistake, field_name, file_of, mistakes_of
 from antiphon.inference_bridge.file_agents.toml_lines import Path, line_of, lines_of
 
 _AT: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
@@ -70,10 +70,10 @@ class ReadAgent:
 
 def read_agent(name: str, data: bytes, around: Surroundings) -> ReadAgent:
     """The agent of the file `name`.toml; `AgentFileError` with every mistake that could be found."""
-    file = f"{name}.toml"
+    file = file_of(name)
     if not NAME.fullmatch(name):
         why = "letters, digits, - and _ are expected in an agent's name, at most 64: rename the file"
-        raise AgentFileError([Mistake(ascii(file)[1:-1][:120], 1, "", "", why)])
+        raise AgentFileError([Mistake(file, 1, "", "", why)])
     text = _text(file, data)
     table = _table(file, text)
     lines = lines_of(text)
