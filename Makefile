@@ -29,7 +29,7 @@ help:
 	@echo 'make flood         a caller sends RATE=10000 packets a second of each kind for FLOOD=4 s; ARGS="udp" goes by a relay'
 	@echo 'make lint          ruff and mypy only          make format   let ruff put the code in order'
 	@echo 'make lock          pin the requirements anew   make vectors  write schemas/vectors anew'
-	@echo 'make reference     write docs/sdk-reference.md anew, after a change of the SDK'
+	@echo 'make reference     write docs/sdk-reference.md and the fields of agents as files anew'
 	@echo 'make sbom          write what each image contains (CycloneDX) to dist/sbom'
 	@echo 'make audit         ask for advisories on all pinned versions; make licences looks for the GPL in what images install'
 	@echo 'PYTHON=python3.13 behind any of them chooses the interpreter; .venv is made anew if it has another version'
@@ -167,6 +167,7 @@ licences: set-up
 
 reference: set-up
 	$(BIN)/python docs/generate_sdk_reference.py
+	$(BIN)/python docs/generate_agent_fields.py
 
 clean:
 	rm -rf .venv .venv-pipecat .smart-turn .llm-test .antiphon .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .reports dist

@@ -203,6 +203,7 @@ def test_wrong_options_are_told_in_one_line() -> None:
         ("--relay-tcp-port", "99999"),
         ("--public", "example.org"),
         ("--plugin", "/nonexistent.py"),
+        ("--agents", "/nonexistent"),
     ):
         refused = _up(*options)
         assert refused.returncode == 2

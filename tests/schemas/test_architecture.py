@@ -93,9 +93,9 @@ INSIDE: Final = {
         "auth calls console limits operators placement protocols settings trusted_proxies websocket_calls"
     ),
     "signaling.console": "auth http operators.routes",
-    "signaling.auth": "http.errors limits.limits watched_file",
+    "signaling.auth": "http.errors limits.limits",
     "signaling.limits": "http.errors placement.backend settings",
-    "signaling.placement": "http.errors settings watched_file",
+    "signaling.placement": "http.errors settings",
     "signaling.protocols": "auth calls http placement settings websocket_calls",
     "signaling.webhooks": "",
     "signaling.operators": "auth http placement protocols.openai_calls",
@@ -110,6 +110,9 @@ INSIDE: Final = {
     "inference_bridge.conversation": (
         "agents dispatch.conversation_snapshot input languages models phrases realtime_protocol stt.local_agreement "
         "tts turns"
+    ),
+    "inference_bridge.file_agents": (
+        "agents models.measured models.remote.language_model phrases realtime_protocol.turn_detection settings"
     ),
     "inference_bridge.dispatch": (
         "agents conversation input languages models phrases realtime_protocol settings stt tts turns unless_stopped"

@@ -1,16 +1,20 @@
-"""`antiphon agents`: credentials for agent plug-ins, in the stack that runs here or in a directory of credentials."""
+"""`antiphon agents`: which agents are present; a folder of agents' files checked; credentials for agent plug-ins.
+
+Credentials are those of the stack that runs here, or of a directory of credentials.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Final
 
 import nats.errors
 
-from antiphon.cli import running_stack
+from antiphon.cli import agents_check, agents_present, running_stack
 from antiphon.cli.errors import CallError, UsageError
 from antiphon.cli.running_stack import RunningStack
 from antiphon.runtime.nats import connection
@@ -24,7 +28,16 @@ RELOADED_WITHIN: Final = 3.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `antiphon agents`."""
-    does = parser.add_subparsers(dest="what", metavar="add|list|remove", required=True)
+    parser.add_argument("--json", action="store_true", help="the agents that are present as JSON, not as a table")
+    parser.add_argument(
+        "--nats",
+        default=None,
+        metavar="URL",
+        help=f"the bus (default: ANTIPHON_NATS_URL or {connection.DEFAULT_NATS_URL})",
+    )
+    does = parser.add_subparsers(dest="what", metavar="[check|add|list|remove]")
+    check = does.add_parser("check", help="check a folder of agents' files; exit status 1 if there are mistakes")
+    agents_check.add_arguments(check)
     add = does.add_parser("add", help="make a credential for an agent and print its file")
     add.add_argument("name", help="the agent's name")
     add.add_argument("--shadow-of", metavar="AGENT", default="", help="it only listens to the sessions of this agent")
@@ -37,11 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="DIRECTORY",
             help="what `antiphon credentials` has written (default: the stack of `antiphon up` that runs here)",
         )
-        each.add_argument("--nats", metavar="URL", help="which running stack, by its NATS address")
+        each.add_argument(
+            "--nats", default=argparse.SUPPRESS, metavar="URL", help="which running stack, by its NATS address"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Add, list or remove; the exit status."""
+    """Show who is present, check, add, list or remove; the exit status."""
+    if args.what == "check":
+        return agents_check.run(args)
+    if args.what is None:
+        url = args.nats or os.environ.get("ANTIPHON_NATS_URL") or connection.DEFAULT_NATS_URL
+        return agents_present.run(url, as_json=args.json)
     stack = None if args.credentials else _stack(args.nats)
     users = stack.users if stack is not None else Users(args.credentials)
     try:

@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
-    "agents": ("antiphon.cli.agents", "make, list and take away credentials of agent plug-ins"),
+    "agents": ("antiphon.cli.agents", "show present agents, check agents' files, make credentials of plug-ins"),
     "init": ("antiphon.cli.init_agent.command", "begin an agent of your own, with a test and a Dockerfile"),
     "test": ("antiphon.cli.scenarios.command", "run scenarios against an agent, in virtual time or through a stack"),
     "keys": ("antiphon.cli.keys", "write fresh keys, or rotate them"),

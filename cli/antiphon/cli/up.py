@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.cli import embedded_nats
+from antiphon.cli.agents_environment import environment_of_agents
 from antiphon.cli.bind_options import (
     http_address,
     nats_port,
@@ -111,6 +112,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pass this variable of the environment on to the plug-ins, such as the key of a model server (may be "
         "repeated)",
     )
+    parser.add_argument(
+        "--agents",
+        type=Path,
+        metavar="DIR",
+        help="also take calls for the agents that the files NAME.toml in this folder describe (ANTIPHON_AGENTS_DIR); "
+        "the bridge gets the variables that they name for keys",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,6 +128,7 @@ def run(args: argparse.Namespace) -> int:
     require_keys_for_others(http, args.public)
     plugin_environment = environment_of_plugin(args.plugin_env)
     plugins = [plugin(text, plugin_environment) for text in args.plugin]
+    of_agents = environment_of_agents(args.agents)
     wanted = _users(plugins)
     tls = tls_files(args.tls_cert, args.tls_key)
     http = http._replace(port=usable_port(http, socket.SOCK_STREAM, "--http"))
@@ -150,6 +159,7 @@ def run(args: argparse.Namespace) -> int:
             setup.wait_until_ready(STORES_WITHIN)
             environments = _environments(http, relay, relay_tcp, offered, _keys(Path(state)))
             environments["signaling"] |= tls
+            environments["inference-bridge"] |= of_agents
             websocket = str(users.seed_file(wanted["websocket"]))
             environments["signaling"]["ANTIPHON_WEBSOCKET_NATS_CREDENTIALS"] = websocket
             environments["relay"].setdefault("ANTIPHON_RELAY_STATE_FILE", str(Path(state, "relay.json")))

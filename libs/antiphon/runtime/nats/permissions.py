@@ -365,6 +365,7 @@ def _operator(_: User) -> Permissions:
         subscribe=(
             _on("transceiver_announce"),
             _on("relay_announce"),
+            _on("agent_announce"),
             _on("agent_beat"),
             _on("session_event"),
         ),

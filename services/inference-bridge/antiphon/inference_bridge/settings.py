@@ -56,6 +56,8 @@ class Settings(NatsSettings):
     """Threads for speech to text and speech, one core each."""
     scripted_agent: str = "antiphon.demo.concierge.Concierge"
     """The agent that answers if no language model is set: a class by its dotted name, an `agents.Agent`."""
+    agents_dir: Path | None = None
+    """A folder with a file for each further agent, `NAME.toml`; it is read again when it changes."""
     greeting: str = ""
     """Spoken when the call is connected; `none` for silence, empty for the agent's own."""
 

@@ -53,41 +53,52 @@ class Trouble(NamedTuple):
     """What the operator can do."""
 
 
+class ServerNames(NamedTuple):
+    """What the settings of a chat server are called, for people. A value."""
+
+    url: str = "ANTIPHON_LLM_URL"
+    model: str = "ANTIPHON_LLM_MODEL"
+    key: str = "ANTIPHON_LLM_API_KEY"
+
+
+_OF_THE_BRIDGE: Final = ServerNames()
+
+
 def in_container() -> bool:
     """Whether this process runs in a container of Docker or Podman."""
     return any(mark.exists() for mark in _CONTAINER_MARKS)
 
 
-def trouble_of(error: Exception, url: str, model: str, key: bool, contained: bool) -> Trouble:
+def trouble_of(
+    error: Exception, url: str, model: str, key: bool, contained: bool, names: ServerNames = _OF_THE_BRIDGE
+) -> Trouble:
     """What a failed request means. `key`: whether one was sent. `contained`: see `in_container`."""
     host = urlsplit(url).hostname or ""
     if isinstance(error, TimeoutError | httpx2.TimeoutException):
         return Trouble("it does not answer in time", "Is it overloaded, or still loading its model? Its log says more.")
     if isinstance(error, httpx2.UnsupportedProtocol | httpx2.InvalidURL | UnicodeError):
-        return Trouble("its address can't be used", f"Correct ANTIPHON_LLM_URL: {_one_line(str(error))}")
+        return Trouble("its address can't be used", f"Correct {names.url}: {_one_line(str(error))}")
     if isinstance(error, httpx2.NetworkError | httpx2.RemoteProtocolError | OSError):
-        return Trouble(_cause(error), _where_to(host, url, contained))
+        return Trouble(_cause(error), _where_to(host, url, contained, names))
     if isinstance(error, StatusError):
-        return _trouble_of_status(error, model, key)
-    return Trouble("its answers can't be read", f"Is ANTIPHON_LLM_URL a chat server's? {_one_line(str(error))}")
+        return _trouble_of_status(error, model, key, names)
+    return Trouble("its answers can't be read", f"Is {names.url} a chat server's? {_one_line(str(error))}")
 
 
-def _trouble_of_status(error: StatusError, model: str, key: bool) -> Trouble:
+def _trouble_of_status(error: StatusError, model: str, key: bool, names: ServerNames) -> Trouble:
     status, text = error.status, error.text
     if status in (401, 403) or (status == 400 and _KEY.search(text)):
-        fix = "Correct ANTIPHON_LLM_API_KEY." if key else "Set ANTIPHON_LLM_API_KEY."
+        fix = f"Correct {names.key}." if key else f"Set {names.key}."
         return Trouble(f"it does not accept the key (status {status})", fix)
     if (status == 404 and "model" in text.lower()) or (status in (400, 422) and _MODEL.search(text)):
-        return Trouble(f"it has no model {model} (status {status})", "Load it there, or correct ANTIPHON_LLM_MODEL.")
+        return Trouble(f"it has no model {model} (status {status})", f"Load it there, or correct {names.model}.")
     if status == 404:
-        return Trouble(
-            "it has no chat completions (status 404)", "Correct ANTIPHON_LLM_URL; most such URLs end in /v1."
-        )
+        return Trouble("it has no chat completions (status 404)", f"Correct {names.url}; most such URLs end in /v1.")
     if 300 <= status < 400 and error.location:
         there = _one_line(error.location)
         return Trouble(
             f"it redirects (status {status})",
-            f"No redirect is followed: set ANTIPHON_LLM_URL to the address that it names, {there}, if that is right.",
+            f"No redirect is followed: set {names.url} to the address that it names, {there}, if that is right.",
         )
     if status == 503 and "load" in text.lower():
         return Trouble(_LOADING, "It is asked again until it answers.")
@@ -105,13 +116,13 @@ def _cause(error: BaseException) -> str:
     return f"it can't be reached ({_one_line(text)})"
 
 
-def _where_to(host: str, url: str, contained: bool) -> str:
+def _where_to(host: str, url: str, contained: bool, names: ServerNames) -> str:
     if contained and _is_loopback(host):
         there = url.replace(host, _HOST_NAME, 1)
-        return f"{host} is this container itself; a server on the container's host is {there}: set ANTIPHON_LLM_URL."
+        return f"{host} is this container itself; a server on the container's host is {there}: set {names.url}."
     if host == _HOST_NAME:
         return "Does it run there, and listen on more than loopback (Ollama: OLLAMA_HOST=0.0.0.0)?"
-    return "Does it run, and is ANTIPHON_LLM_URL right?"
+    return f"Does it run, and is {names.url} right?"
 
 
 def _is_loopback(host: str) -> bool:
@@ -139,14 +150,16 @@ class ChatCheck:
         patience: float,
         on_change: Callable[[str | None], None],
         warm_seconds: float = WARM_AGAIN_SECONDS,
+        names: ServerNames = _OF_THE_BRIDGE,
     ) -> None:
         """`patience`: seconds after which a silent server counts as in trouble; the answer is awaited all the same.
 
         `on_change`: called with what is wrong, and with None when the server answers (again). `warm_seconds`: after
-        which a call that connects has a server asked that has answered nothing since; 0: never.
+        which a call that connects has a server asked that has answered nothing since; 0: never. `names`: of the
+        settings that advice to the operator names.
         """
         self._client, self._model, self._key, self._patience = client, model, key, patience
-        self._on_change, self._warm_seconds = on_change, warm_seconds
+        self._on_change, self._warm_seconds, self._names = on_change, warm_seconds, names
         self._due = asyncio.Event()
         self._due.set()
         self._asked = asyncio.Event()
@@ -183,7 +196,7 @@ class ChatCheck:
 
     async def _answers(self) -> bool:
         self._asked_at = time.monotonic()
-        request = asyncio.ensure_future(ask(self._client, self._model, self._key))
+        request = asyncio.ensure_future(ask(self._client, self._model, self._key, names=self._names))
         try:
             done, _ = await asyncio.wait({request}, timeout=self._patience)
             if not done:
@@ -208,7 +221,13 @@ class ChatCheck:
         self._on_change(trouble.what if trouble else None)
 
 
-async def ask(client: ChatClient, model: str, key: bool, within: float = WARM_SECONDS) -> Trouble | None:
+async def ask(
+    client: ChatClient,
+    model: str,
+    key: bool,
+    within: float = WARM_SECONDS,
+    names: ServerNames = _OF_THE_BRIDGE,
+) -> Trouble | None:
     """Have the server generate one token, which loads the model; None if it does, else what is wrong.
 
     Waits up to `within` seconds.
@@ -226,7 +245,7 @@ async def ask(client: ChatClient, model: str, key: bool, within: float = WARM_SE
         except StatusError as error:
             if error.status in (400, 422):
                 refusal = refusal_of(error.body, error.text)
-                trouble = _trouble_of_status(error, model, key)
+                trouble = _trouble_of_status(error, model, key, names)
                 if not named_option(refusal, question) and not trouble.what.startswith("it answers with"):
                     return trouble
                 other = learn(habits, refusal, question)
@@ -234,9 +253,9 @@ async def ask(client: ChatClient, model: str, key: bool, within: float = WARM_SE
                     habits = other
                     continue
                 return None  # it is there and knows the model; what it does not like are our words
-            return _trouble_of_status(error, model, key)
+            return _trouble_of_status(error, model, key, names)
         except (ChatServerError, httpx2.HTTPError, httpx2.InvalidURL, TimeoutError, OSError, ValueError) as error:
-            return trouble_of(error, client.base_url, model, key, in_container())
+            return trouble_of(error, client.base_url, model, key, in_container(), names)
         client.has_answered()
         if habits != client.habits:
             client.found(habits)

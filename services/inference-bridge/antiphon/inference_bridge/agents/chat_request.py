@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from antiphon.inference_bridge.agents import Request
@@ -41,8 +42,13 @@ _NAMES: Final = {
 }
 
 
-def question(request: Request, model: str, habits: ServerHabits) -> dict[str, Any]:
-    """The body of the request."""
+_NONE: Final[Mapping[str, Any]] = {}
+
+
+def question(
+    request: Request, model: str, habits: ServerHabits, parameters: Mapping[str, Any] = _NONE
+) -> dict[str, Any]:
+    """The body of the request. `parameters`: the agent's own fields; the request's bound of tokens comes first."""
     wants_none = request.tool_choice == "none"  # models that are shown functions call them all the same
     tools = [] if wants_none else [_tool(tool) for tool in request.tools]
     items = request.items[-max(4, MAX_HISTORY >> habits.half_history) :]
@@ -53,9 +59,13 @@ def question(request: Request, model: str, habits: ServerHabits) -> dict[str, An
         ),
         "stream": True,
         "stream_options": {"include_usage": True},
+        **{name: value for name, value in parameters.items() if name != "max_tokens"},
     }
-    if request.max_output_tokens is not None:
-        body[habits.limit] = request.max_output_tokens
+    most = request.max_output_tokens
+    if most is None:
+        most = parameters.get("max_tokens")
+    if most is not None:
+        body[habits.limit] = most
     if tools:
         body["tools"] = tools
         choice = request.tool_choice

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from antiphon.inference_bridge.agents import FunctionCall, Incomplete, ReplyPart
 from antiphon.inference_bridge.agents.chat_answer import AnswerDecoder, TooLongError
 from antiphon.inference_bridge.agents.chat_client import ChatClient, ChatServerError, StatusError
 from antiphon.inference_bridge.agents.chat_request import question
+from antiphon.inference_bridge.agents.profile import FailureSentences
 from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_status, of_transport
 from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
 from antiphon.inference_bridge.agents.tool_calls import names_of
@@ -41,6 +42,8 @@ MAX_REFUSALS: Final = 10
 """Forms of a request that are tried where the server refuses one after the other."""
 _SLICE_SECONDS: Final = 0.005
 """Time after which other tasks get the event loop, while pieces are there already."""
+_USUAL: Final = FailureSentences()
+_NO_PARAMETERS: Final[Mapping[str, Any]] = {}
 
 
 def client_for(base_url: str, api_key: str) -> ChatClient:
@@ -71,15 +74,19 @@ class LanguageModel:
         on_failure: Callable[[], None] = lambda: None,
         load_timeout: float = LOAD_SECONDS,
         meter: ModelMeter = NOT_MEASURED,
+        parameters: Mapping[str, Any] = _NO_PARAMETERS,
+        failures: FailureSentences = _USUAL,
     ) -> None:
         """`timeout`: seconds for which a busy server is asked again, and from one piece of an answer to the next.
 
         `load_timeout`: seconds until the first word of a server that has taken the question, or says that it loads.
         `client` is the process's and outlives the agent. `on_failure`: called after each answer that failed.
+        `parameters`: fields of each request, such as `temperature`. `failures`: said in place of the usual sentences.
         """
         self._client, self._model, self._timeout, self._on_failure = client, model, timeout, on_failure
         self._load_timeout = load_timeout
         self._meter = meter
+        self._parameters, self._failures = parameters, failures
 
     async def reply(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
         """The answer piece by piece; an apology in place of the rest when the server fails."""
@@ -91,11 +98,11 @@ class LanguageModel:
                     yield part
         except AnswerTooLongError as error:
             log.warning("%s", error)
-            yield f" {phrase('too_long', request.language)}"
+            yield f" {self._failures.too_long or phrase('too_long', request.language)}"
         except ModelError as error:
             log.warning("%s", error)
             self._on_failure()
-            apology = phrase("apology", request.language)
+            apology = self._apology(request)
             yield f" {apology}" if spoken else apology
 
     async def warm_up(self) -> None:
@@ -115,7 +122,8 @@ class LanguageModel:
         while True:
             decoder, failure = self._decoder(request, text), None
             try:
-                async with contextlib.aclosing(answer.parts(replace(request, already_spoken=text), decoder)) as parts:
+                asked = replace(request, already_spoken=text)
+                async with contextlib.aclosing(answer.parts(asked, decoder, self._parameters)) as parts:
                     async for part in parts:
                         text = text + part if isinstance(part, str) else ""
                         yield part
@@ -181,8 +189,11 @@ class LanguageModel:
         if decoder.finish == "content_filter":
             return [phrase("refused", request.language), *rest]
         if decoder.finish == "length":
-            return [phrase("apology", request.language), *rest]
+            return [self._apology(request), *rest]
         raise ModelError(f"{name}: empty answer")
+
+    def _apology(self, request: Request) -> str:
+        return self._failures.apology or phrase("apology", request.language)
 
     def played(self, text: str) -> None:
         """Nothing to do: each request brings the conversation, in which the reply is cut to what was played."""
@@ -222,12 +233,14 @@ class _Answer:
         if after_words:
             self._first_word = self._timeout
 
-    async def parts(self, request: Request, decoder: AnswerDecoder) -> AsyncGenerator[ReplyPart, None]:
-        """What the server sends, as far as it is text. `Failure` if it fails."""
+    async def parts(
+        self, request: Request, decoder: AnswerDecoder, parameters: Mapping[str, Any]
+    ) -> AsyncGenerator[ReplyPart, None]:
+        """What the server sends, as far as it is text. `Failure` if it fails. `parameters`: fields of the request."""
         self.ended_quietly = False
         habits = self._client.habits
         for _ in range(MAX_REFUSALS):
-            body = question(request, self._model, habits)
+            body = question(request, self._model, habits, parameters)
             try:
                 async with contextlib.aclosing(self._asked(body, decoder)) as parts:
                     async for part in parts:

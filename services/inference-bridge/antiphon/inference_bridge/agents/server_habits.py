@@ -14,13 +14,21 @@ from typing import Any, Final
 LIMITS: Final = ("max_tokens", "max_completion_tokens")
 OPTIONS: Final = (
     "stream_options",
+    "reasoning_effort",
+    "seed",
+    "stop",
+    "presence_penalty",
+    "frequency_penalty",
+    "top_p",
     *LIMITS,
     "tool_choice",
     "parallel_tool_calls",
     "tools",
     "temperature",
 )
-"""That a request may go without, in the order in which they are left out when a server does not say which it means."""
+"""That a request may go without, in the order in which they are left out when a server does not say which it means.
+An agent's own further fields go first."""
+_NEEDED: Final = ("model", "messages", "stream")
 _ROLES: Final = re.compile(
     r"\bsystem\b.{0,40}(not supported|unsupported|not allowed|isn't supported|only supports)|"
     r"(not support|unsupported|only).{0,30}\bsystem (role|message|prompt)|system role",
@@ -100,7 +108,7 @@ def learn(habits: ServerHabits, refusal: Refusal, sent: Mapping[str, Any]) -> Se
         return replace(habits, half_history=habits.half_history + 1) if habits.half_history < 4 else None
     if refusal.is_filtered:
         return None
-    for option in OPTIONS:
+    for option in _options(sent):
         if option in sent:
             return (
                 _other_limit(habits, option) if option in LIMITS else replace(habits, without=habits.without | {option})
@@ -117,11 +125,16 @@ def _other_limit(habits: ServerHabits, refused: str) -> ServerHabits:
 
 def named_option(refusal: Refusal, sent: Collection[str]) -> str:
     """The option of the request that the server names."""
-    if refusal.param.split(".")[0] in OPTIONS and refusal.param.split(".")[0] in sent:
+    options = _options(sent)
+    if refusal.param.split(".")[0] in options and refusal.param.split(".")[0] in sent:
         return refusal.param.split(".")[0]
     found = [
         (match.start(), option)
-        for option in OPTIONS
-        if option in sent and (match := re.search(rf"(?<![\w-]){option}(?![\w-])", refusal.text))
+        for option in options
+        if option in sent and (match := re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", refusal.text))
     ]
     return min(found)[1] if found else ""
+
+
+def _options(sent: Collection[str]) -> list[str]:
+    return [*(name for name in sent if name not in OPTIONS and name not in _NEEDED), *OPTIONS]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from antiphon.runtime.api_keys import ApiKey, KeyTable, opaque
-from antiphon.signaling.watched_file import WatchedFile, WatchedFileError
+from antiphon.runtime.watched_file import WatchedFile, WatchedFileError
 
 log = logging.getLogger(__name__)
 

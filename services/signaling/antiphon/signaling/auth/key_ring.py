@@ -19,7 +19,7 @@ from antiphon.runtime.api_keys import (
     keys_of_list,
     read_document,
 )
-from antiphon.signaling.watched_file import WatchedFile, WatchedFileError
+from antiphon.runtime.watched_file import WatchedFile, WatchedFileError
 
 log = logging.getLogger(__name__)
 

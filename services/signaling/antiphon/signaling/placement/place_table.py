@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import maxminddb
 
+from antiphon.runtime.watched_file import WatchedFile, WatchedFileError
 from antiphon.signaling.placement.geography import Coordinates, checked, coordinates_of
-from antiphon.signaling.watched_file import WatchedFile, WatchedFileError
 
 log = logging.getLogger(__name__)
 
