@@ -56,7 +56,7 @@ def die() -> str:
 @server.tool()
 async def hang() -> str:
     """Blocks the whole server."""
-    time.sleep(3600)
+    time.sleep(3600)  # noqa: ASYNC251
     return "never"
 
 

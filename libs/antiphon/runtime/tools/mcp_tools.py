@@ -31,7 +31,7 @@ from antiphon.runtime.tools.tool_result import ToolResult, bounded, failure, lat
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS: Final = 20.0
+CONNECT_SECONDS: Final = 40.0
 """For the start of a server and its first list; a command may load a lot."""
 LIST_SECONDS: Final = 5.0
 """For a list of the tools of a server that is connected."""
@@ -88,10 +88,15 @@ class McpConnection:
         """Its tools can be called now."""
         return self._client is not None
 
-    async def start(self) -> None:
-        """Connect; returns when the tools are listed, or the first try has failed. It goes on trying."""
+    async def start(self, within: float) -> None:
+        """Connect; returns when the tools are listed, the first try has failed, or so many seconds have passed.
+
+        It goes on trying.
+        """
         self._task = self._task or asyncio.create_task(self._run(), name=f"MCP server {self.server.name}")
-        await self._tried.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._tried.wait()
 
     async def call(self, name: str, arguments: str) -> ToolResult:
         """One call of a tool of `tools`."""
@@ -221,6 +226,7 @@ class McpConnection:
         while True:
             try:
                 async with client.listen(tools_list_changed=True) as changes:
+                    self._changed.set()  # what has changed before it began to listen
                     async for _ in changes:
                         self._changed.set()
             except ListenNotSupportedError:
@@ -230,7 +236,6 @@ class McpConnection:
                     return
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
-            self._changed.set()  # what has changed meanwhile, or is it gone?
 
     async def _received(self, message: Any) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):

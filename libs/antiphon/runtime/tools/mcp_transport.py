@@ -24,6 +24,8 @@ import mcp_types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from antiphon.runtime import tasks
+
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line for every request
 for _each in ("mcp.client.streamable_http", "client"):  # session ids at INFO; messages in tracebacks
     logging.getLogger(_each).setLevel(logging.CRITICAL)
@@ -76,7 +78,7 @@ class ChildProcess:
         )
         received, ours = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         theirs, to_send = anyio.create_memory_object_stream[SessionMessage](0)
-        tasks = [
+        working = [
             asyncio.create_task(self._read(process, received)),
             asyncio.create_task(self._write(process, to_send)),
             asyncio.create_task(self._keep_errors(process)),
@@ -89,14 +91,15 @@ class ChildProcess:
                     for stream in (ours, theirs):
                         stream.close()
                     await _end(process)
+                    _signal_group(process, signal.SIGKILL)  # children of the child
+                    await tasks.end(*working)
+                    await _drain(process)
             finally:  # also when this task is cancelled natively meanwhile
-                _kill(process)
-                for task in tasks:
+                _signal_group(process, signal.SIGKILL)
+                for task in working:
                     task.cancel()
                 for stream_end in (received, to_send):
                     stream_end.close()
-                if process.stdin is not None:
-                    process.stdin.close()
 
     async def _read(
         self, process: asyncio.subprocess.Process, received: MemoryObjectSendStream[SessionMessage | Exception]
@@ -161,9 +164,14 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             await process.wait()
 
 
-def _kill(process: asyncio.subprocess.Process) -> None:
-    """What is left of its group, children of the child too."""
-    _signal_group(process, signal.SIGKILL)
+async def _drain(process: asyncio.subprocess.Process) -> None:
+    """To the end of its output, which closes the pipe: one that is paused, because it was full, sees no end."""
+    for stream in (process.stdout, process.stderr):
+        assert stream is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS / 2):
+                while await stream.read(65536):
+                    pass
 
 
 def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

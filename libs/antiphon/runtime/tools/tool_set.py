@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 MAX_SERVERS: Final = 16
 """MCP servers of one set."""
+START_SECONDS: Final = 15.0
+"""That a start waits for servers; they may load a lot."""
 _EXTRA: Final = "needs the extra `tools`: pip install 'antiphon[tools]'"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_NAME: Final = 64
@@ -60,9 +62,10 @@ class ToolSet:
         self._routes: dict[str, tuple[McpConnection, str]] = {}
         """By the name that the model calls: the server and its name of the tool."""
 
-    async def start(self) -> None:
-        """Connect to all servers; returns when each is there or its first try has failed. Then it is tried again.
+    async def start(self, within: float = START_SECONDS) -> None:
+        """Connect to all servers; returns when each is there, or its first try has failed, or after `within` seconds.
 
+        A server that is not there then is tried for as long as the set lives; its tools are offered when it is.
         `ToolDefinitionError` if MCP servers are wanted and the package for them is not installed.
         """
         if self._http is not None:
@@ -71,7 +74,7 @@ class ToolSet:
             return
         connection = await asyncio.to_thread(_mcp_connection)  # its import takes more than a second
         self._servers = [connection(server, self._changed, self._environ) for server in self._definitions]
-        await asyncio.gather(*(server.start() for server in self._servers))
+        await asyncio.gather(*(server.start(within) for server in self._servers))
 
     def schemas(self) -> list[dict[str, Any]]:
         """The tools as the realtime protocol has functions: `type`, `name`, `description`, `parameters`.
