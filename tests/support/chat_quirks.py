@@ -319,11 +319,11 @@ QUIRKS: Final = (
     ),
     _called(
         "calls-unknown",
-        "a function that was never offered",
+        "a function that was never offered, and again",
         *words(*TEN),
         calls(piece(0, "c1", "rm_rf", "{}")),
         right=(),
-        text="It is ten.",
+        text="It is ten. TOOL_FAILED",
     ),
     # calls as text
     _written("text-call-tag", "Hermes and Qwen", f"<tool_call>\n{CALL}\n</tool_call>"),
@@ -376,9 +376,9 @@ QUIRKS: Final = (
     ),
     Quirk(
         "text-call-unknown",
-        "of a function that was never offered",
+        "of a function that was never offered, and again",
         (spoken('<tool_call>{"name": "rm_rf", "arguments": {}}</tool_call>'),),
-        "APOLOGY",
+        "TOOL_FAILED",
     ),
     _written(
         "braces",

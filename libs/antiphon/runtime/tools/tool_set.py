@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from antiphon.runtime.tools.definitions import (
     HttpTool,
@@ -32,6 +32,16 @@ START_SECONDS: Final = 15.0
 _EXTRA: Final = "needs the extra `tools`: pip install 'antiphon[tools]'"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]")
 _MAX_NAME: Final = 64
+
+
+class Tools(Protocol):
+    """What runs a model's calls: a `ToolSet`, or several of them. Used on the event loop."""
+
+    def schemas(self) -> list[dict[str, Any]]:
+        """The tools: `type`, `name`, `description`, `parameters`."""
+
+    async def call(self, name: str, arguments: str) -> ToolResult:
+        """Run one; a failure for a name that there is not. Never raises."""
 
 
 class ToolSet:
