@@ -45,6 +45,7 @@ from antiphon.agent.shadow_session import ShadowSession
 from antiphon.agent.speech import Speech
 from antiphon.agent.tools import ToolError
 from antiphon.runtime.agent_sessions.played_text import Word
+from antiphon.runtime.tools.definitions import HttpTool, McpServer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 __all__ = [
@@ -61,7 +62,9 @@ __all__ = [
     "Event",
     "Flushed",
     "FrameFlag",
+    "HttpTool",
     "Lagged",
+    "McpServer",
     "MediaStarted",
     "Played",
     "Playout",

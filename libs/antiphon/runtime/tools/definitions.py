@@ -34,14 +34,16 @@ def no_arguments() -> dict[str, Any]:
     return {"type": "object", "properties": {}}
 
 
-class HttpTool(BaseModel):
+class _Definition(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HttpTool(_Definition):
     """One HTTP request that a language model may have made. A value.
 
     Arguments that the URL names are put into it, percent-encoded; the others go into the body or the query. Scheme,
     host and port are fixed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=_NAME)
     """As the model calls it: 1 to 64 letters, digits, underscores and dashes."""
@@ -50,6 +52,7 @@ class HttpTool(BaseModel):
     parameters: dict[str, Any] = Field(default_factory=no_arguments)
     """JSON Schema of the arguments, an object."""
     method: Method = "GET"
+    """One that changes nothing may be sent again: see `retries`."""
     url: str
     """With `{argument}` in its path or query."""
     headers: dict[str, str] = Field(default_factory=dict)
@@ -102,19 +105,19 @@ class HttpTool(BaseModel):
         return self.method in ("GET", "PUT", "DELETE") or self.retry_unsafe
 
 
-class McpServer(BaseModel):
+class McpServer(_Definition):
     """An MCP server whose tools a language model may call: a command (stdio) or a URL (streamable HTTP). A value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,32}$")
     """For logs, and in front of a tool's name that two servers have."""
     command: str = Field(default="", max_length=4096)
     """A program, found by PATH; no shell reads it."""
     args: tuple[str, ...] = Field(default=(), max_length=100)
+    """Of the command."""
     env: dict[str, str] = Field(default_factory=dict)
     """Beside PATH, HOME, LANG, USER and the like. A value may be `env:NAME`. Nothing else of our environment."""
     url: str = ""
+    """Of a server of streamable HTTP, such as https://tools.example.com/mcp."""
     headers: dict[str, str] = Field(default_factory=dict)
     """As those of an `HttpTool`."""
     allow: tuple[str, ...] | None = Field(default=None, max_length=128)

@@ -77,7 +77,7 @@ class HttpTools:
                 tool, schema, secret_headers(tool.headers, environ, f"tool {tool.name}")
             )
         self._client: httpx2.AsyncClient | None = None
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._room: asyncio.Semaphore
 
     def __contains__(self, name: object) -> bool:
         return name in self._tools
@@ -90,6 +90,7 @@ class HttpTools:
     async def start(self) -> None:
         """Make the client. The certificates take 0.1 s: not on the event loop."""
         if self._client is None and self._tools:
+            self._room = asyncio.Semaphore(AT_ONCE)
             self._client = _client(await asyncio.to_thread(httpx2.create_ssl_context))
 
     async def call(self, name: str, arguments: str) -> ToolResult:

@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from antiphon.runtime.tools.definitions import (
@@ -63,6 +64,8 @@ class ToolSet:
             raise ToolDefinitionError(f"there are two MCP servers with the name {twice[0]}: give one another name")
         if len(mcp) > MAX_SERVERS:
             raise ToolDefinitionError(f"there are {len(mcp)} MCP servers, at most {MAX_SERVERS} are taken")
+        if mcp and find_spec("mcp") is None:
+            raise ToolDefinitionError(f"MCP server {mcp[0].name} {_EXTRA}")
         for server in mcp:
             secret_headers(server.headers, environ, f"MCP server {server.name}")
             secret_env(server, environ)
@@ -76,7 +79,6 @@ class ToolSet:
         """Connect to all servers; returns when each is there, or its first try has failed, or after `within` seconds.
 
         A server that is not there then is tried for as long as the set lives; its tools are offered when it is.
-        `ToolDefinitionError` if MCP servers are wanted and the package for them is not installed.
         """
         if self._http is not None:
             await self._http.start()
@@ -155,8 +157,6 @@ def _http_tools(tools: Sequence[HttpTool], environ: Mapping[str, str]) -> HttpTo
 
 
 def _mcp_connection() -> type[McpConnection]:
-    try:
-        from antiphon.runtime.tools.mcp_tools import McpConnection
-    except ImportError as error:
-        raise ToolDefinitionError(f"an MCP server {_EXTRA} ({error})") from None
+    from antiphon.runtime.tools.mcp_tools import McpConnection
+
     return McpConnection
