@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.models.plain_chat_server import chat_server
 from support.tool_endpoint import ToolEndpoint
-from support.virtual_conversation import Agent, Part
+from support.virtual_conversation import Agent, Part, VirtualConversation
 
 from antiphon.inference_bridge.agents import FunctionCall, ReplyPart, Request, ToolRun, Usage
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
@@ -250,3 +250,29 @@ async def test_a_function_that_was_never_offered_is_told_to_the_model_and_heard(
         assert spoken(said) == f"Let me look. {phrase('tool_failed')}"
         tool = chat.requests[1]["messages"][-1]
         assert tool["content"] == "there is no function tables; there are: show"
+
+
+@pytest.mark.virtual
+async def test_a_caller_who_waits_for_a_tool_hears_a_sign_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = ToolRun("call_1", "slow", "{}")
+    answer: list[Part] = [begun, 6.0, ToolRun("call_1", "slow", "{}", "sunny"), "It is sunny."]
+    conversation = VirtualConversation(monkeypatch, [answer])
+    await conversation.says("How is the weather?")
+    await asyncio.sleep(5)
+    letters = sum(letter.isalnum() for letter in phrase("patience"))
+    assert conversation.spoken_ms() == 60 * letters
+    await asyncio.sleep(5)
+    assert conversation.ends == [("completed", "It is sunny.")]
+    await conversation.close()
+
+
+@pytest.mark.virtual
+async def test_words_before_a_slow_tool_are_played_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent, _, _ = using(["Let me see.", call("late")], ["It is late."])
+    parts = await parts_of(agent, asking())
+    waits: list[Part] = [10.0 if part == parts[2] else part for part in parts]
+    conversation = VirtualConversation(monkeypatch, [waits])
+    await conversation.says("Is there a table?")
+    await asyncio.sleep(4)
+    assert conversation.spoken_ms() == 60 * len("Letmesee")
+    await conversation.close()

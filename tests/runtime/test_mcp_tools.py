@@ -143,10 +143,10 @@ async def test_a_command_that_is_no_server_fails_and_leaves_nothing_behind(scrip
 async def test_a_command_that_is_not_there_fails_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
     async with tool_set(McpServer(name="s", command="/nowhere/server")) as tools:
         assert tools.schemas() == []
-    assert "MCP server s is lost, its tools fail: FileNotFoundError" in caplog.text
+    assert "MCP server s can't be used now, its tools fail: FileNotFoundError" in caplog.text
 
 
 async def test_a_url_that_is_no_server_fails(caplog: pytest.LogCaptureFixture) -> None:
     async with ToolEndpoint().running() as endpoint, tool_set(McpServer(name="s", url=f"{endpoint.url}/mcp")) as tools:
         assert tools.schemas() == []
-    assert "MCP server s is lost" in caplog.text
+    assert "MCP server s can't be used now" in caplog.text

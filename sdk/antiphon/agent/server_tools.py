@@ -34,9 +34,15 @@ class AllTools(Mapping[str, CallableTool]):
         self._http: list[HttpTool] = []
         self._mcp: list[McpServer] = []
         self._set: ToolSet | None = None
+        self._serving = False
 
     def use(self, definition: HttpTool | McpServer) -> None:
-        """ValueError for a name twice, a secret that is not there, or a package that is not installed."""
+        """ValueError for a name twice, a secret that is not there, or a package that is not installed.
+
+        RuntimeError while the agent serves.
+        """
+        if self._serving:
+            raise RuntimeError("an agent that serves takes no further tools: call use before")
         if not isinstance(definition, HttpTool | McpServer):
             raise TypeError(f"{type(definition).__name__}: use takes an HttpTool or an McpServer")
         http, mcp = list(self._http), list(self._mcp)
@@ -55,11 +61,13 @@ class AllTools(Mapping[str, CallableTool]):
 
     async def start(self) -> None:
         """Connect to the servers, once the agent serves."""
+        self._serving = True
         if self._set is not None:
             await self._set.start()
 
     async def close(self) -> None:
         """End the connections and child processes; the agent may serve again."""
+        self._serving = False
         if self._set is not None:
             await self._set.close()
 

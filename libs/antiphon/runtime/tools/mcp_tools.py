@@ -157,7 +157,7 @@ class McpConnection:
             if self._stopping.is_set():
                 return
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY_SECONDS else pause
-            self._log.say(f"MCP server {self.server.name} is lost, its tools fail: {why:.300}")
+            self._log.say(f"MCP server {self.server.name} can't be used now, its tools fail: {why:.300}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._stopping.wait()

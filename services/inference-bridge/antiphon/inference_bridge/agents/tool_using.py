@@ -25,10 +25,11 @@ from antiphon.inference_bridge.agents import (
     Usage,
 )
 from antiphon.inference_bridge.agents.profile import FailureSentences
+from antiphon.inference_bridge.agents.tool_calls import MAX_CALLS
 from antiphon.inference_bridge.agents.tool_memory import ToolMemory, call_items
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.runtime import tasks
-from antiphon.runtime.tools.tool_result import ToolResult, failure
+from antiphon.runtime.tools.tool_result import ToolResult, bounded, failure
 from antiphon.runtime.tools.tool_set import Tools
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ MAX_PARALLEL: Final = 16
 """Tools that run for one call of the agent; further ones fail."""
 INTERRUPTED: Final = "cancelled, because the caller has interrupted; it is not known whether it has had an effect"
 """The output of a tool that was at work then."""
+MAX_ROUND_OUTPUT: Final = 64 * 1024
+"""Characters of all outputs of a round, which the model is told."""
+_LEAST_OUTPUT: Final = 1000
 _TOO_MANY: Final = f"{MAX_PARALLEL} tools are at work already: call it again when they have ended"
 
 
@@ -66,8 +70,10 @@ class _Round:
                     yield ToolRun(call.call_id, call.name, call.arguments, result.output, result.failed)
 
     def outputs(self) -> list[str]:
-        """Of all calls, those that were cancelled too."""
-        return [task.result().output if task.done() and not task.cancelled() else INTERRUPTED for task in self.at_work]
+        """Of all calls, those that were cancelled too; cut where they are too long together."""
+        texts = [task.result().output if task.done() and not task.cancelled() else INTERRUPTED for task in self.at_work]
+        most = max(_LEAST_OUTPUT, MAX_ROUND_OUTPUT // max(1, len(texts)))
+        return [bounded(text, most) for text in texts] if sum(map(len, texts)) > MAX_ROUND_OUTPUT else texts
 
 
 class ToolUsingAgent:
@@ -108,7 +114,9 @@ class ToolUsingAgent:
                 async with aclosing(self._agent.reply(asked)) as parts:
                     async for part in parts:
                         match part:
-                            case FunctionCall() if part.name not in client_names and number == MAX_ROUNDS:
+                            case FunctionCall() if part.name not in client_names and (
+                                number == MAX_ROUNDS or len(this.calls) >= MAX_CALLS
+                            ):
                                 log.warning("the model calls %.64s, although it may call nothing any more", part.name)
                                 failed = True
                             case FunctionCall() if part.name not in client_names:
