@@ -145,10 +145,11 @@ class McpConnection:
     async def _run(self) -> None:
         pause = FIRST_PAUSE
         while not self._stopping.is_set():
-            began, why = time.monotonic(), ""
+            began, why = time.monotonic(), "the connection has ended"
             self._lost.clear()
+            child = ChildProcess(self.server.command, self.server.args, self._env) if self.server.command else None
             try:
-                why = await self._connected()
+                await self._connected(child)
             except (Exception, BaseExceptionGroup) as error:
                 why = _why(error)
             finally:
@@ -156,6 +157,7 @@ class McpConnection:
                 self._tried.set()
             if self._stopping.is_set():
                 return
+            why = child.why if child is not None and child.why else why
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY_SECONDS else pause
             self._log.say(f"MCP server {self.server.name} can't be used now, its tools fail: {why:.300}")
             with contextlib.suppress(TimeoutError):
@@ -163,9 +165,8 @@ class McpConnection:
                     await self._stopping.wait()
             pause = min(LONGEST_PAUSE, 2 * pause)
 
-    async def _connected(self) -> str:
-        """One connection, from its beginning to its end; returns why it has ended."""
-        child = ChildProcess(self.server.command, self.server.args, self._env) if self.server.command else None
+    async def _connected(self, child: ChildProcess | None) -> None:
+        """One connection, from its beginning to its end. `child`: None over HTTP."""
         watching: list[asyncio.Task[Any]] = []
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -197,7 +198,6 @@ class McpConnection:
             finally:
                 self._client = None
                 await tasks.end(*watching)
-        return child.why if child is not None and child.why else "the connection has ended"
 
     async def _news(self) -> None:
         """Until something has changed or the connection is lost."""

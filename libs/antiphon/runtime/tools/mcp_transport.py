@@ -38,6 +38,8 @@ _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM
 """Of our environment; the rest holds secrets that are none of a tool's business."""
 _ERROR_LINE: Final = 200
 """Characters of the last line of a child's errors, which is kept."""
+_STATUS_SECONDS: Final = 0.2
+"""That the status of a child is awaited whose output has ended."""
 _MAX_STRANGE: Final = 1000
 """Lines in a row that are no messages; they are left out."""
 _READ_SECONDS: Final = 300.0
@@ -58,7 +60,8 @@ class ChildProcess:
         self.ended = asyncio.Event()
         """It writes no more: it has died, or has sent a message beyond the bound."""
         self.why = ""
-        """Of its end, for the log."""
+        """Of its end, for the log; empty where we have ended it."""
+        self._closing = False
         self._command, self._args, self._env = command, args, env
         self._last_error = ""
 
@@ -86,6 +89,7 @@ class ChildProcess:
         try:
             yield ours, theirs
         finally:
+            self._closing = True
             try:
                 with anyio.CancelScope(shield=True):
                     for stream in (ours, theirs):
@@ -124,9 +128,14 @@ class ChildProcess:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, ConnectionError):
             pass
         finally:
+            by_itself = not self._closing
             received.close()  # the SDK then fails what waits for an answer
-            await asyncio.sleep(0)
-            self.why = self.why or self._last_error or "its output has ended"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STATUS_SECONDS):
+                    await process.wait()
+            status = "its output has ended" if process.returncode is None else f"it ended with {process.returncode}"
+            if by_itself and not self.why:
+                self.why = f"{status}; its last line of errors: {self._last_error or '(none)'}"
             self.ended.set()
 
     async def _write(
