@@ -19,7 +19,7 @@ from antiphon.runtime.tools.definitions import McpServer
 from antiphon.runtime.tools.tool_result import MAX_OUTPUT, ToolResult
 from antiphon.runtime.tools.tool_set import ToolSet
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.process(timeout=150, reason="each server imports the SDK, which takes 1.5 s of a processor")
 
 TESTS = str(Path(__file__).parents[1])
 COMMAND = {"command": sys.executable, "args": ("-m", "support.mcp_server", "stdio"), "env": {"PYTHONPATH": TESTS}}
@@ -28,7 +28,7 @@ COMMAND = {"command": sys.executable, "args": ("-m", "support.mcp_server", "stdi
 @asynccontextmanager
 async def tool_set(*servers: McpServer) -> AsyncIterator[ToolSet]:
     tools = ToolSet(mcp=servers)
-    await tools.start(60)
+    await tools.start(120)
     try:
         yield tools
     finally:
@@ -55,7 +55,7 @@ def url() -> Iterator[str]:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "support.mcp_server", "http", str(port)]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": TESTS}, stderr=subprocess.DEVNULL) as process:
-        wait_until(lambda: _answers(port))
+        wait_until(lambda: _answers(port), 120)
         yield f"http://127.0.0.1:{port}/mcp"
         process.kill()
 
