@@ -35,7 +35,13 @@ pytestmark = pytest.mark.process
 ITEMS = [message("i", "user", "completed", {"type": "input_text", "text": "What time is it?"})]
 ASKED = Request("What time is it?", datetime(2026, 11, 22, 10, 0), ITEMS, "Be brief.", TOOLS, max_output_tokens=50)
 APOLOGY = phrase("apology")
-SAID = {"APOLOGY": APOLOGY, "REFUSED": phrase("refused")}
+TOOL_FAILED = phrase("tool_failed")
+SAID = {
+    "APOLOGY": APOLOGY,
+    "REFUSED": phrase("refused"),
+    "TOOL_FAILED": TOOL_FAILED,
+    "It is ten. TOOL_FAILED": f"It is ten.\n{TOOL_FAILED}",
+}
 
 
 @asynccontextmanager

@@ -317,13 +317,12 @@ QUIRKS: Final = (
         chunk({"function_call": {"name": "get_weather", "arguments": CITY}}),
         right=(PARIS,),
     ),
-    _called(
+    Quirk(
         "calls-unknown",
-        "a function that was never offered",
-        *words(*TEN),
-        calls(piece(0, "c1", "rm_rf", "{}")),
-        right=(),
-        text="It is ten.",
+        "a function that was never offered, and again",
+        (stream(*words(*TEN), calls(piece(0, "c1", "rm_rf", "{}")), CALLED, DONE),),
+        "It is ten. TOOL_FAILED",
+        requests=2,
     ),
     # calls as text
     _written("text-call-tag", "Hermes and Qwen", f"<tool_call>\n{CALL}\n</tool_call>"),
@@ -376,9 +375,10 @@ QUIRKS: Final = (
     ),
     Quirk(
         "text-call-unknown",
-        "of a function that was never offered",
+        "of a function that was never offered, and again",
         (spoken('<tool_call>{"name": "rm_rf", "arguments": {}}</tool_call>'),),
-        "APOLOGY",
+        "TOOL_FAILED",
+        requests=2,
     ),
     _written(
         "braces",

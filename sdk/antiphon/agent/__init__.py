@@ -60,6 +60,7 @@ from antiphon.agent.text import (
 )
 from antiphon.agent.tools import ToolError
 from antiphon.runtime.agent_sessions.played_text import Word
+from antiphon.runtime.tools.definitions import HttpTool, McpServer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages.replies import ReplyLimits
 
@@ -81,7 +82,9 @@ __all__ = [
     "Flushed",
     "FrameFlag",
     "HangUp",
+    "HttpTool",
     "Lagged",
+    "McpServer",
     "MediaStarted",
     "Pause",
     "Person",

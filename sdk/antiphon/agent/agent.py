@@ -18,6 +18,7 @@ from nats.aio.subscription import Subscription
 from nats.micro.request import Request
 
 from antiphon.agent import process_life, registration
+from antiphon.agent.server_tools import AllTools
 from antiphon.agent.session import AgentServices, Session
 from antiphon.agent.session_runner import Function, run_session
 from antiphon.agent.shadow import Shadow
@@ -32,6 +33,7 @@ from antiphon.runtime.metrics import MetricsService
 from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
 from antiphon.runtime.nats import connection, process_drain, service_discovery
 from antiphon.runtime.nats.access import Access
+from antiphon.runtime.tools.definitions import HttpTool, McpServer
 from antiphon.schemas import MalformedError, subjects
 from antiphon.schemas.audio import RATES
 from antiphon.schemas.messages import AudioRate, Lease
@@ -83,6 +85,7 @@ class Agent:
         """Sessions at once."""
         self.tools: dict[str, Tool] = {}
         """By name: what `tool` has registered."""
+        self._all_tools = AllTools(self.tools)
         if input_rate not in RATES:
             raise ValueError(f"input_rate {input_rate}: expected one of {', '.join(map(str, RATES))}")
         self._input_rate = cast(AudioRate, input_rate)
@@ -141,7 +144,15 @@ class Agent:
 
     def tool_schemas(self) -> list[dict[str, Any]]:
         """All tools, as the OpenAI realtime protocol has them in `session.tools`."""
-        return [tool.schema() for tool in self.tools.values()]
+        return self._all_tools.schemas()
+
+    def use(self, definition: HttpTool | McpServer) -> None:
+        """An HTTP request, or the tools of an MCP server, for `session.call_tool`, beside the functions.
+
+        Call it before the agent serves. An MCP server's tools are in `tool_schemas` when it is connected. Needs the
+        extra `tools`. ValueError for a name twice, a secret that is not there, or a package that is not installed.
+        """
+        self._all_tools.use(definition)
 
     @property
     def sessions(self) -> dict[str, ShadowSession]:
@@ -209,13 +220,15 @@ class Agent:
         self._keeper = LeaseKeeper(
             self._client, self.name, self._take_over, self._lost, lambda: admission.room, instance, crypto
         )
-        self._services = AgentServices(self.tools, self._keeper.save, self._keeper.verify, instance)
+        self._services = AgentServices(self._all_tools, self._keeper.save, self._keeper.verify, instance)
         self._shadow = Shadow(self._client, self.name, self._shadow_of, crypto) if self._shadow_of else None
         try:
+            await self._all_tools.start()
             await self._start(on_drain)
             yield
         finally:
             await self._stop()
+            await self._all_tools.close()
 
     # ---- life
 

@@ -15,9 +15,9 @@ from nats.aio.client import Client
 from antiphon.agent.captions import CallerCaptions, SpeechCaption, typed_shown
 from antiphon.agent.events import ToolFailed, ToolResult
 from antiphon.agent.playback import Played
+from antiphon.agent.server_tools import CallableTool
 from antiphon.agent.shadow_session import ShadowSession, as_payload
 from antiphon.agent.speech import Speech
-from antiphon.agent.tools import Tool
 from antiphon.agent.transcript import Transcript
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
@@ -40,7 +40,7 @@ MAX_TOOLS_AT_WORK: Final = 16
 class AgentServices:
     """What a session uses of its agent."""
 
-    tools: Mapping[str, Tool]
+    tools: Mapping[str, CallableTool]
     save: Callable[[str, dict[str, Any]], None]
     """Keeps the state of a session for the instance that takes it over."""
     verify: Callable[[str], None]
@@ -64,7 +64,7 @@ class Session(ShadowSession):
         """What the agent before gave along: its name, a summary, the conversation. None: the call began with us."""
         self._transcript = Transcript(lease.handed)
         self._caller_captions = CallerCaptions()
-        self.tools: Mapping[str, Tool] = services.tools
+        self.tools: Mapping[str, CallableTool] = services.tools
         """Those of the agent, by name."""
         self._services = services
         self._bus = SessionBus(client, lease.agent, self.id, self.over, services.instance)
@@ -242,7 +242,7 @@ class Session(ShadowSession):
         if task := self._calls.get(call_id):
             task.cancel()
 
-    async def _run_tool(self, tool: Tool, arguments: str | Mapping[str, Any], call_id: str) -> None:
+    async def _run_tool(self, tool: CallableTool, arguments: str | Mapping[str, Any], call_id: str) -> None:
         began = time.monotonic()
         try:
             attributes = {

@@ -20,6 +20,7 @@ Phrase = Literal[
     "refused",
     "no_voice",
     "no_words",
+    "tool_failed",
     "back_again",
     "give_up",
     "patience",
@@ -34,6 +35,7 @@ Phrase = Literal[
 `refused`: the chat server won't answer this, by its content filter.
 `no_voice`: no speech could be made of an answer. Synthesised at the start and kept.
 `no_words`: an answer has nothing that can be spoken.
+`tool_failed`: a tool gave no result, or the model called none that there is, and says nothing about it.
 `back_again`: another process continues the call after the first one was lost.
 `give_up`: no process can continue the call; it is hung up.
 `patience`: the first word of an answer is late.
@@ -50,6 +52,7 @@ _ENGLISH: Final[Mapping[Phrase, str]] = {
     "refused": "Sorry, I can't say anything about that.",
     "no_voice": "Sorry, I have lost my words. Please give me a moment.",
     "no_words": "I have an answer, but I can't say it aloud.",
+    "tool_failed": "Sorry, I could not get that done just now.",
     "back_again": "Sorry, I was gone for a moment.",
     "give_up": (
         "I am sorry, I have technical trouble and cannot go on with this call. Please call again later. Goodbye."
@@ -66,6 +69,7 @@ _GERMAN: Final[Mapping[Phrase, str]] = {
     "refused": "Entschuldigung, dazu kann ich nichts sagen.",
     "no_voice": "Entschuldigung, mir fehlen gerade die Worte. Bitte geben Sie mir einen Moment.",
     "no_words": "Ich habe eine Antwort, aber ich kann sie nicht vorlesen.",
+    "tool_failed": "Entschuldigung, das hat gerade nicht geklappt.",
     "back_again": "Entschuldigung, ich war kurz weg.",
     "give_up": (
         "Es tut mir leid, ich habe technische Probleme und kann dieses Gespräch nicht fortsetzen. "
@@ -83,6 +87,7 @@ _SPANISH: Final[Mapping[Phrase, str]] = {
     "refused": "Perdón, no puedo decir nada sobre eso.",
     "no_voice": "Perdón, me he quedado sin palabras. Deme un momento, por favor.",
     "no_words": "Tengo una respuesta, pero no puedo decirla en voz alta.",
+    "tool_failed": "Perdón, ahora mismo no he podido hacerlo.",
     "back_again": "Perdón, me he ausentado un momento.",
     "give_up": (
         "Lo siento, tengo problemas técnicos y no puedo continuar con esta llamada. Llame más tarde, por favor. Adiós."
@@ -99,6 +104,7 @@ _FRENCH: Final[Mapping[Phrase, str]] = {
     "refused": "Pardon, je ne peux rien dire à ce sujet.",
     "no_voice": "Pardon, je ne trouve plus mes mots. Un instant, s'il vous plaît.",
     "no_words": "J'ai une réponse, mais je ne peux pas la dire à voix haute.",
+    "tool_failed": "Pardon, je n'ai pas pu le faire pour l'instant.",
     "back_again": "Pardon, je me suis absenté un instant.",
     "give_up": (
         "Je suis désolé, j'ai un problème technique et je ne peux pas poursuivre cet appel. "
@@ -116,6 +122,7 @@ _ITALIAN: Final[Mapping[Phrase, str]] = {
     "refused": "Scusi, non posso dire nulla al riguardo.",
     "no_voice": "Scusi, mi mancano le parole. Mi dia un momento, per favore.",
     "no_words": "Ho una risposta, ma non posso dirla a voce.",
+    "tool_failed": "Scusi, al momento non è stato possibile.",
     "back_again": "Scusi, mi sono assentato un momento.",
     "give_up": (
         "Mi dispiace, ho un problema tecnico e non posso continuare questa chiamata. "

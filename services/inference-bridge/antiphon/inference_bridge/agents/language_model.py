@@ -27,7 +27,8 @@ from antiphon.inference_bridge.agents.chat_request import question
 from antiphon.inference_bridge.agents.profile import FailureSentences
 from antiphon.inference_bridge.agents.server_failures import FEW, Failure, of_status, of_transport
 from antiphon.inference_bridge.agents.server_habits import ServerHabits, learn, refusal_of
-from antiphon.inference_bridge.agents.tool_calls import names_of
+from antiphon.inference_bridge.agents.tool_calls import names_of, new_id
+from antiphon.inference_bridge.agents.tool_memory import call_items
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.runtime.metrics.model_meter import NOT_MEASURED, ModelMeter
 
@@ -40,6 +41,8 @@ LOAD_SECONDS: Final = 120.0
 """Until the first word, where the settings say nothing else."""
 MAX_REFUSALS: Final = 10
 """Forms of a request that are tried where the server refuses one after the other."""
+MAX_TOLD: Final = 3
+"""Functions that a model is told of that they don't exist."""
 _SLICE_SECONDS: Final = 0.005
 """Time after which other tasks get the event loop, while pieces are there already."""
 _USUAL: Final = FailureSentences()
@@ -111,11 +114,37 @@ class LanguageModel:
         if trouble:
             raise ModelError(f"language model {self._model}: {trouble.what}. {trouble.fix}")
 
-    def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
-        """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end."""
-        return self._meter.measured(self._stream(request))
+    async def stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        """The answer piece by piece; `ModelError` when it fails, `AnswerTooLongError` where it does not end.
 
-    async def _stream(self, request: Request) -> AsyncGenerator[ReplyPart, None]:
+        A model that calls nothing but functions that were never offered is told so, and asked once more. If it does
+        so again without a word, a sentence says that it did not work.
+        """
+        said, unknown = request.already_spoken, list[str]()
+        async with contextlib.aclosing(self._meter.measured(self._stream(request, unknown))) as parts:
+            async for part in parts:
+                said = said + part if isinstance(part, str) else "" if isinstance(part, Retracted) else said
+                yield part
+        if not unknown:
+            return
+        if said.strip():
+            yield "\n"  # ends a clause, which is spoken meanwhile
+        items = [*request.items, *told_of(unknown, said, request)]
+        again, unknown = replace(request, items=items, already_spoken=""), []
+        new, before, anything = "", said.strip(), False
+        async with contextlib.aclosing(self._meter.measured(self._stream(again, unknown))) as parts:
+            async for part in parts:
+                new += part if isinstance(part, str) else ""
+                if anything or not isinstance(part, str):
+                    yield part
+                elif not before.startswith(new.strip()):  # else it may be the same words once more
+                    anything = True
+                    yield new
+        if unknown and not anything:
+            yield phrase("tool_failed", request.language)
+
+    async def _stream(self, request: Request, unknown: list[str]) -> AsyncGenerator[ReplyPart, None]:
+        """`unknown` gets the names of functions that were called and never offered, if there are no other calls."""
         answer = _Answer(self._client, self._model, self._timeout, self._load_timeout)
         text, began, attempt = request.already_spoken, time.monotonic(), 0
         continues = quietly = False
@@ -134,7 +163,7 @@ class LanguageModel:
             except Failure as error:
                 failure = error
             if failure is None:
-                for part in self._end(decoder, request, text):
+                for part in self._end(decoder, request, text, unknown):
                     yield part
                 return
             quietly = quietly or answer.ended_quietly
@@ -171,7 +200,7 @@ class LanguageModel:
         ends = time.monotonic() - began + failure.pause_before(attempt)
         return attempt < failure.tries and ends <= failure.within and answer.has_time
 
-    def _end(self, decoder: AnswerDecoder, request: Request, text: str) -> list[ReplyPart]:
+    def _end(self, decoder: AnswerDecoder, request: Request, text: str, unknown: list[str]) -> list[ReplyPart]:
         """What is left of an answer that has ended in order, after this text; `ModelError` if it was none."""
         rest = decoder.end()
         name = f"language model {self._model}"
@@ -184,6 +213,9 @@ class LanguageModel:
             self._client.template_opens_thoughts(decoder.only_closed)
         if decoder.unknown:
             log.warning("%s: called %s, which was not offered", name, ", ".join(decoder.unknown)[:200])
+            if not any(isinstance(part, FunctionCall | Incomplete) for part in rest):
+                unknown += decoder.unknown
+                return rest
         if decoder.said or text or any(isinstance(part, FunctionCall) for part in rest):
             return rest
         if decoder.finish == "content_filter":
@@ -207,6 +239,14 @@ class LanguageModel:
 
     def restore(self, saved: Any) -> None:
         """Nothing to do: this agent keeps nothing between two requests."""
+
+
+def told_of(unknown: list[str], said: str, request: Request) -> list[dict[str, Any]]:
+    """Items by which a model learns that it has called functions that it does not have."""
+    calls = [FunctionCall(new_id(), name[:64] or "unknown", "{}") for name in unknown[:MAX_TOLD]]
+    known = ", ".join(sorted(names_of(request.tools))) if request.tool_choice != "none" else ""
+    what = f"there are: {known}" if known else "there are none: answer in words"
+    return call_items(said, calls, [f"there is no function {call.name}; {what}"[:1000] for call in calls])
 
 
 class _Answer:

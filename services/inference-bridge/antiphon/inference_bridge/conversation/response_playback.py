@@ -19,6 +19,7 @@ from antiphon.inference_bridge.agents import (
     Incomplete,
     ReplyPart,
     Retracted,
+    ToolRun,
     Usage,
 )
 from antiphon.inference_bridge.models.clients import StreamedTts, SttClient, TtsClient
@@ -181,7 +182,7 @@ class ResponsePlayback:
         before = ""
         async with aclosing(parts) as stream:
             async for part in stream:
-                if not self.times.first_text:
+                if not self.times.first_text and not isinstance(part, ToolRun):  # a caller hears nothing of a tool
                     self.times.first_text = time.time_ns()
                     self._listener.first_part()
                 match part:

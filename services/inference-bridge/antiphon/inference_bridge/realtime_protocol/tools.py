@@ -90,6 +90,9 @@ def _tool(value: Any, place: str) -> FunctionTool:
     if not isinstance(value, Mapping):
         raise BadValue("an object is expected", "invalid_type", place, value)
     kind = value.get("type")
+    if kind == "mcp":
+        text = "no MCP server of a client is asked here: the operator gives tools of MCP servers to the agent itself"
+        raise BadValue(f"{text}; or let a function of the client ask it", inside=f"{place}.type", value=kind)
     if kind not in (None, "function"):
         text = "tools are of the type function here: what a tool of another type does, let a function of the client do"
         raise BadValue(text, inside=f"{place}.type", value=kind)
