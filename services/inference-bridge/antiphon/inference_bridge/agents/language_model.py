@@ -197,6 +197,9 @@ class LanguageModel:
     def restore(self, saved: Any) -> None:
         """Nothing to do: this agent keeps nothing between two requests."""
 
+    def ended(self) -> None:
+        """Nothing to do: the server keeps no call."""
+
 
 class _Answer:
     """Asks the server, perhaps several times, for one answer, and keeps count of the time that it takes.
