@@ -23,10 +23,15 @@ class PlugInNames:
 
     def received(self, agent: str, beat: AgentBeat, now: float) -> None:
         """A beat came, of any agent."""
-        if beat.bridge or beat.leaving:
+        if beat.bridge:
+            return
+        known = self._beats.get(agent)
+        if beat.leaving:
+            if known is not None and known[0] == beat.instance:
+                del self._beats[agent]  # the next beat of another instance brings it back
             return
         self._beats.pop(agent, None)
-        self._beats[agent] = beat.instance[:64], now
+        self._beats[agent] = beat.instance, now
         while len(self._beats) > MAX_NAMES:
             del self._beats[next(iter(self._beats))]
 
@@ -37,4 +42,4 @@ class PlugInNames:
             if now - self._beats[oldest][1] <= GONE_SECONDS:
                 break
             del self._beats[oldest]
-        return {name: instance for name, (instance, _) in self._beats.items()}
+        return {name: instance[:64] for name, (instance, _) in self._beats.items()}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import nats.errors
@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.25
 """Between two looks at the directory, if nothing says that it has changed."""
-LISTEN_SECONDS: Final = 1.0
-"""Plug-ins are listened to for so long (four beats) before an agent other than that of the settings is served."""
+LISTEN_SECONDS: Final = 1.5
+"""For so long, at the start and when NATS is back, all are listened to that beat (4 times a second) or announce
+themselves (each second), before it is said who is there."""
 _START_WITHIN: Final = 5.0
 RETRY_SECONDS: Final = 30.0
 """After an agent could not be served."""
@@ -100,11 +101,11 @@ class ServedAgents:
         """No further claims."""
         if self._following is not None:
             await tasks.end(self._following)
-        await asyncio.gather(*(served.stop() for served in self._served.values()))
+        await _all(served.stop() for served in self._served.values())
 
     async def close(self) -> None:
         """Leave all calls to other processes."""
-        await asyncio.gather(*(served.close() for served in self._served.values()))
+        await _all(served.close() for served in self._served.values())
 
     # ---- inside --------------------------------------------------------------------------------------
 
@@ -119,11 +120,14 @@ class ServedAgents:
         await asyncio.sleep(LISTEN_SECONDS)
         while True:
             self._changed.clear()
+            if not self._client.is_connected:  # what nobody tells us is not gone
+                await asyncio.sleep(LISTEN_SECONDS)
+                continue
             try:
                 await self._look(stop_process)
             except Exception:
                 log.exception("the agents that are served could not be brought up to date")
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(LISTEN_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._changed.wait()
@@ -145,8 +149,16 @@ class ServedAgents:
             if name not in directory.agents:
                 plug_in = plug_ins.get(name)
                 served.gone(f"the plug-in {plug_in} has its name" if plug_in else "no instance of it is there")
-                if served.is_idle:
+                if served.is_idle and await self._is_answered():
                     await self._end(served)
+
+    async def _is_answered(self) -> bool:
+        """NATS answers: subscriptions that end now are ended there too, and do not come back with the connection."""
+        try:
+            await self._client.flush(timeout=1)
+        except (nats.errors.Error, TimeoutError, OSError):
+            return False
+        return True
 
     async def _serve(self, profile: AgentProfile, stop_process: Callable[[], None]) -> None:
         served = self._served[profile.name] = self._agent(profile)
@@ -161,9 +173,16 @@ class ServedAgents:
 
     async def _end(self, served: ServedAgent) -> None:
         """It is served no more: it has no call, and takes none."""
-        await served.stop()
-        await served.close()
+        await _all((served.stop(),))
+        await _all((served.close(),))
         del self._served[served.name]
         self._entries.remove(served.name)
         self._unserved(served.name)
         log.info("agent %s is served no more", served.name)
+
+
+async def _all(work: Iterable[Awaitable[None]]) -> None:
+    """All at once: what fails for one agent is logged, and costs the others nothing."""
+    for result in await asyncio.gather(*work, return_exceptions=True):
+        if isinstance(result, Exception):
+            log.warning("an agent was not left in order: %s", result or type(result).__name__)
