@@ -8,7 +8,7 @@ import pytest
 
 from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.agents.scripted import SilentAgent
-from antiphon.inference_bridge.dispatch import agent_directory, announced_agents
+from antiphon.inference_bridge.dispatch import agent_directory
 from antiphon.inference_bridge.dispatch.agent_directory import AgentDirectory, Changes, NamedSource
 from antiphon.inference_bridge.dispatch.agent_wishes import wishes_of
 from antiphon.inference_bridge.dispatch.announced_agents import BURST, MAX_AGENTS, MAX_INSTANCES, AnnouncedAgents
@@ -190,7 +190,7 @@ def test_an_agent_that_announces_without_end_is_read_now_and_then(monkeypatch: p
         read += 1
         return decode(data, model)
 
-    monkeypatch.setattr(announced_agents.messages, "decode", counted)
+    monkeypatch.setattr(messages, "decode", counted)
     for _ in range(5000):
         announce(agents, "mallory")
         agents.received(subjects.agent_announce("mallory"), b"rubbish", 0.0)
