@@ -13,8 +13,10 @@ from antiphon.inference_bridge.dispatch.agent_directory import AgentDirectory, C
 from antiphon.inference_bridge.dispatch.agent_wishes import wishes_of
 from antiphon.inference_bridge.dispatch.announced_agents import BURST, MAX_AGENTS, MAX_INSTANCES, AnnouncedAgents
 from antiphon.inference_bridge.dispatch.plug_in_names import GONE_SECONDS, MAX_NAMES, PlugInNames
+from antiphon.inference_bridge.dispatch.register_entry import RegisterEntries
 from antiphon.inference_bridge.realtime_protocol.session_settings import ServerVad
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
+from antiphon.runtime.nats.service_discovery import TROUBLE
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import AgentBeat
 from antiphon.schemas.messages.replies import ANNOUNCE_TTL, TextAgentAnnouncement
@@ -222,3 +224,25 @@ def test_a_wish_that_cant_be_had_is_told_and_the_others_are_in_force() -> None:
     assert settings.turn_detection.silence_duration_ms == 700
     assert len(refused) == 3
     assert any("fr" in each for each in refused)
+
+
+# ---- the register ------------------------------------------------------------------------------------------
+
+
+def test_each_agent_has_its_own_troubles_in_the_register_besides_those_of_the_process() -> None:
+    entries = RegisterEntries("concierge", "bridge-1", {"region": "here"})
+    concierge = entries.add("concierge")
+    entries.chat_server("it answers with status 503")
+    entries.speech_service("it is away")
+    desk = entries.add("desk")
+    assert desk.metadata["agent"] == "desk"
+    assert desk.metadata["region"] == "here"
+    assert "ANTIPHON_LLM_URL" not in desk.metadata[TROUBLE]
+    assert "it is away" in desk.metadata[TROUBLE]
+    assert "status 503" in concierge.metadata[TROUBLE]
+    entries.speech_service(None)
+    entries.agent_files({"desk": "its file has a mistake", "": "the folder is gone"})
+    assert desk.metadata[TROUBLE] == "its file has a mistake"
+    assert "mistake" not in concierge.metadata[TROUBLE]
+    entries.agent_files({})
+    assert TROUBLE not in desk.metadata

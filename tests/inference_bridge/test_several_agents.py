@@ -90,7 +90,7 @@ def transcripts(caller: FakeTransceiver) -> list[str]:
 
 async def test_two_agents_on_one_bridge_take_calls_each_with_its_own_ways(bus_client: Client) -> None:
     says = {"greeting": "Front desk, good morning.", "instructions": "You are the front desk.", "voice": "nova"}
-    async with bridge(bus_client, bridge_capacity=2), text_agent(bus_client, "desk", **says):
+    async with bridge(bus_client, bridge_capacity=3), text_agent(bus_client, "desk", **says):
         await agent_is_there(bus_client, "desk")
         async with FakeTransceiver(bus_client, "desk") as desk, FakeTransceiver(bus_client, "concierge") as concierge:
             await desk.wait_for("response.done")
@@ -103,6 +103,9 @@ async def test_two_agents_on_one_bridge_take_calls_each_with_its_own_ways(bus_cl
             assert transcripts(concierge) == ["I am the concierge."]
             assert concierge.of_type("session.created")[0]["session"]["audio"]["output"]["voice"] == "alloy"
             assert desk.instance == concierge.instance, "one process"
+            given = messages.encode(messages.Claim(session_id=concierge.id, agent="desk"))
+            answer = await bus_client.request(subjects.agent_claim("desk"), given, timeout=5)
+            assert messages.decode(answer.data, messages.ClaimReply).accepted, "a call goes from one agent to the other"
             with pytest.raises(RuntimeError, match="its capacity"):
                 async with FakeTransceiver(bus_client, "desk"):
                     pass

@@ -22,11 +22,15 @@ from antiphon.inference_bridge.dispatch.plug_in_names import PlugInNames
 from antiphon.inference_bridge.dispatch.register_entry import RegisterEntries
 from antiphon.inference_bridge.dispatch.served_agents import ServedAgents
 from antiphon.inference_bridge.dispatch.text_agents import TextAgents
+from antiphon.inference_bridge.models.measured import WaitsOfModel
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.agent_sessions.keeper import new_instance
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import connection
+
+MakeFileAgents = Callable[[WaitsOfModel, Callable[[Mapping[str, str]], None]], RunningSource]
+"""Takes what is told how long callers wait for answers, and what is told which agents are in trouble."""
 
 
 class Bridge:
@@ -43,11 +47,11 @@ class Bridge:
         scripted_agent: Callable[[], Agent],
         metrics: Metrics = OFF,
         metadata: Mapping[str, str] | None = None,
-        file_agents: RunningSource | None = None,
+        file_agents: MakeFileAgents | None = None,
     ) -> None:
         """`metadata`: what the services register says besides agent and troubles.
 
-        `file_agents`: agents that files describe; the bridge starts and closes them.
+        `file_agents`: makes the source of agents that files describe, which the bridge starts and closes.
         """
         name, instance = settings.agent_name, new_instance()
         self._client = client
@@ -56,10 +60,10 @@ class Bridge:
         waits = self._models.load.waits["agent"]
         self._agents = CallAgents(client, settings, scripted_agent, entries, waits, metrics)
         self._text_agents = TextAgents(client, metrics, lambda: self._served.changed())
-        self._file_agents = file_agents
+        self._file_agents = file_agents(waits, entries.agent_files) if file_agents is not None else None
         sources = [
             NamedSource("settings", self._agents),
-            *([NamedSource("agent files", file_agents)] if file_agents is not None else []),
+            *([NamedSource("agent files", self._file_agents)] if self._file_agents is not None else []),
             NamedSource("text agents", self._text_agents),
         ]
         self._calls = CallSessions(client, settings, models, self._models, instance, metrics)

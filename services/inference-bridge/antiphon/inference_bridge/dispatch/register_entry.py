@@ -8,6 +8,7 @@ from typing import Final
 from antiphon.runtime.nats import service_discovery
 
 _CHAT: Final = "chat"
+_FILE: Final = "file"
 
 
 class RegisterEntry:
@@ -48,12 +49,15 @@ class RegisterEntries:
         self._agent, self._instance, self._metadata = agent, instance, dict(metadata or {})
         self._troubles: dict[str, str] = {}
         """Of the process: they concern all its agents."""
+        self._of_files: Mapping[str, str] = {}
+        """By agent."""
         self._entries: dict[str, RegisterEntry] = {}
 
     def add(self, agent: str) -> RegisterEntry:
         """The entry of an agent that is served from now on."""
         metadata = {"agent": agent, "instance": self._instance, **self._metadata}
         entry = self._entries[agent] = RegisterEntry(metadata, self._troubles)
+        entry.tell(_FILE, self._of_files.get(agent, ""))
         return entry
 
     def remove(self, agent: str) -> None:
@@ -65,6 +69,12 @@ class RegisterEntries:
         text = f"its chat server (ANTIPHON_LLM_URL) won't answer callers: {trouble}" if trouble else ""
         if (entry := self._entries.get(self._agent)) is not None:
             entry.tell(_CHAT, text)
+
+    def agent_files(self, troubles: Mapping[str, str]) -> None:
+        """What is wrong with agents that files describe, by agent; those that are not named are well."""
+        self._of_files = dict(troubles)
+        for agent, entry in self._entries.items():
+            entry.tell(_FILE, troubles.get(agent, ""))
 
     def transcription_service(self, trouble: str | None) -> None:
         """What is wrong with the transcription service; None: it answers."""
