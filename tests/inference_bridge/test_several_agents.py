@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from nats.aio.client import Client
 from support.models.speech_server import Answer, SpeechServer, speech_server, tone
 from support.models.transcription_server import transcription_server
 from support.processes.bridge import StartBridge, agent_is_there
+from support.processes.nats_roles import guarded_nats
 from support.processes.text_agents import TextAgentPeer, text_agent
 
 from antiphon.inference_bridge.agents import Request
@@ -21,7 +23,9 @@ from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.models.sources import silero_file
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
-from antiphon.runtime.nats import buckets, service_discovery
+from antiphon.runtime.nats import buckets, connection, service_discovery
+from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.users import User
 from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
@@ -214,3 +218,23 @@ async def test_announcements_that_lie_or_are_rubbish_or_flood_cost_no_call(bus_c
             await ask(caller, "And you?")
             await caller.wait_for("response.done")
         assert set(await entries(bus_client)) == {"desk", "concierge"}
+
+
+async def test_a_bridge_and_a_text_agent_need_no_more_than_their_roles_allow(tmp_path: Path) -> None:
+    users = (User("bridge", "concierge"), User("text_agent", "desk"))
+    with guarded_nats(tmp_path, users, master=True) as server:
+        caller_side = await connection.connect(server.master_url, "test", Access("transceiver"))
+        async with (
+            server.client(users[0]) as of_bridge,
+            server.client(users[1]) as of_agent,
+            bridge(of_bridge),
+            text_agent(of_agent, "desk", greeting="Front desk."),
+        ):
+            await agent_is_there(caller_side, "desk")
+            async with FakeTransceiver(caller_side, "desk") as caller:
+                await caller.wait_for("response.done")
+                assert transcripts(caller) == ["Front desk."]
+                await is_kept(caller_side, caller)
+            assert not of_bridge.refused
+            assert not of_agent.refused
+        await caller_side.close()
