@@ -25,7 +25,7 @@ from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings
 from antiphon.runtime.nats import buckets, connection, service_discovery
 from antiphon.runtime.nats.access import Access
-from antiphon.runtime.nats.users import User
+from antiphon.runtime.nats.permissions import User
 from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
