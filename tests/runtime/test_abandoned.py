@@ -80,3 +80,42 @@ def test_a_bridge_that_apologises_to_a_caller_is_known_to_the_others_by_its_own_
         abandoned.received("concierge", AgentBeat(instance="bridge-2"), 0.0)
         abandoned.received("concierge", OURS, 0.0)
         assert not abandoned.is_abandoned(taken)
+
+
+def test_the_calls_of_all_agents_that_a_bridge_serves_are_left_alone_until_it_serves_them_no_more() -> None:
+    served = {"echo"}
+    abandoned = AbandonedLeases("concierge", "bridge", GRACE * leases.BEAT_SECONDS, lambda agent: agent in served)
+    beats(abandoned, 5, "echo-1")
+    assert not beats(abandoned, 100)
+    assert not abandoned.is_abandoned(LEASE)
+    served.clear()
+    assert not abandoned.is_abandoned(LEASE), "the grace begins"
+    beats(abandoned, GRACE)
+    assert abandoned.is_abandoned(LEASE)
+
+
+def test_the_beats_of_one_of_our_names_are_the_clock() -> None:
+    abandoned = watching()
+    for _ in range(100):
+        abandoned.received("desk", OURS, 0.0)
+    assert not abandoned.is_warmed_up
+    assert not abandoned.is_dead("echo-1")
+
+
+def test_a_bridge_that_leaves_one_of_its_agents_lives() -> None:
+    abandoned = watching()
+    for name in ("echo", "desk"):
+        abandoned.received(name, AgentBeat(instance="bridge-2"), 0.0)
+    abandoned.received("echo", AgentBeat(instance="bridge-2", leaving=True), 0.0)
+    assert beats(abandoned, 1) == {"echo"}, "what it has left may wait for a successor"
+    assert not abandoned.is_dead("bridge-2")
+    abandoned.received("desk", AgentBeat(instance="bridge-2", leaving=True), 0.0)
+    assert beats(abandoned, 1) == {"desk"}
+    assert abandoned.is_dead("bridge-2")
+
+
+def test_a_bridge_that_dies_is_missed_by_all_its_agents() -> None:
+    abandoned = watching()
+    for name in ("echo", "desk"):
+        abandoned.received(name, AgentBeat(instance="bridge-2"), 0.0)
+    assert beats(abandoned, leases.MISSED) == {"echo", "desk"}

@@ -139,15 +139,15 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
     ),
     "bridge-concierge": (
         [
-            f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}agent.concierge.beat",
-            f"{A}agent.concierge.claim.i1", f"{A}worker.stt", "$KV.antiphon-leases.*.s1",
+            f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}agent.*.beat",
+            f"{A}agent.*.claim.i1", f"{A}worker.stt", "$KV.antiphon-leases.*.s1",
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-leases",
-            "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.concierge.s1",
+            "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.*.s1",
             "$JS.API.CONSUMER.CREATE.antiphon-recent-audio.c.antiphon.v1.session.*.s1.audio.in",
         ],
         [
             f"{A}session.*.s1.*.in", f"{A}session.*.s1.event", f"{A}session.[*].[*].audio.in",
-            f"{A}session.[*].[*].event", f"{A}agent.concierge.claim", f"{A}agent.concierge.claim.i1",
+            f"{A}session.[*].[*].event", f"{A}agent.*.claim", f"{A}agent.*.claim.i1", f"{A}agent.[*].claim",
             f"{A}agent.*.beat",
         ],
     ),

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
+from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.conversation import response_playback, response_tasks, runner, transcriptions
 from antiphon.inference_bridge.conversation import turn_spans as turn_spans_module
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
@@ -71,6 +72,8 @@ class Agent:
         return None
 
     def restore(self, saved: Any) -> None: ...
+
+    def ended(self) -> None: ...
 
 
 class _Result:
@@ -190,6 +193,7 @@ class VirtualConversation:
         settings: SessionSettings | None = None,
         patience_ms: int = 2500,
         turn_spans: TurnSpans | None = None,
+        profile: AgentProfile | None = None,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -229,6 +233,7 @@ class VirtualConversation:
             turn_spans,
             lambda: None,
             self.bus.hang_up,
+            profile or AgentProfile("agent", lambda _: self.agent),
         )
         self.bus.on_playout = self.runner.responses.playout
         self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())

@@ -46,3 +46,6 @@ class ListenerAgent:
 
     def restore(self, saved: Any) -> None:
         """Nothing to do."""
+
+    def ended(self) -> None:
+        """Nothing to do."""

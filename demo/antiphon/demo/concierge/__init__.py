@@ -52,3 +52,6 @@ class Concierge:
     def restore(self, saved: Any) -> None:
         """Continue from a state of `saved`; `ValidationError` for anything else."""
         self._state = self._before = _CONVERSATION.validate_python(saved)
+
+    def ended(self) -> None:
+        """Nothing to do: appointments live as long as the call."""

@@ -68,18 +68,19 @@ class LeaseKeeper:
         instance: str = "",
         crypto: LeaseCrypto | None = None,
         announced_room: Callable[[], int] | None = None,
+        others: Callable[[], int] | None = None,
     ) -> None:
         """`crypto`: with it leases are sealed (`lease_crypto.from_environment`).
 
         `announced_room`: what beats say, where that is less than `room`: a call whose holder is gone is rather taken
-        late than lost.
+        late than lost. `others`: of a bridge, how many calls its process has for other agents, in the same places.
         """
         self.instance = instance or new_instance()
         self.agent = agent
         self.table = LeaseTable(self.instance)
         """What we hold; for reading."""
         self._client, self._take, self._lost, self._room = client, take, lost, room
-        self._announced_room = announced_room or room
+        self._announced_room, self._others = announced_room or room, others
         self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost, crypto)
         self._own_beat_came = asyncio.Event()
         self._work = asyncio.Event()
@@ -153,7 +154,8 @@ class LeaseKeeper:
     # ---- beats
 
     async def _beat(self, leaving: bool = False) -> None:
-        beat = self.table.beat(self._announced_room(), leaving)
+        others, is_bridge = self._others() if self._others else 0, self._others is not None
+        beat = self.table.beat(self._announced_room(), leaving, others, is_bridge)
         await self._client.publish(subjects.agent_beat(self.agent), messages.encode(beat))
 
     async def _beat_forever(self) -> None:

@@ -112,10 +112,14 @@ class LeaseTable:
 
     # ---- other instances
 
-    def beat(self, room: int, leaving: bool = False) -> AgentBeat:
-        """What we publish to the other instances; `room` for so many more sessions."""
-        sessions = len(self._held)
-        return AgentBeat(instance=self.instance, sessions=sessions, capacity=sessions + max(0, room), leaving=leaving)
+    def beat(self, room: int, leaving: bool = False, others: int = 0, bridge: bool = False) -> AgentBeat:
+        """What we publish to the other instances; `room` for so many more sessions.
+
+        `others`: sessions of this process that it has for other agents, in the same places. `bridge`: as in the beat.
+        """
+        sessions = len(self._held) + others
+        capacity = sessions + max(0, room)
+        return AgentBeat(instance=self.instance, sessions=sessions, capacity=capacity, leaving=leaving, bridge=bridge)
 
     def received(self, beat: AgentBeat, now: float) -> list[str]:
         """A beat of our agent came, perhaps our own; the instances that are gone, named once: a scan is due then."""

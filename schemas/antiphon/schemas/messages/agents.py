@@ -111,3 +111,5 @@ class AgentBeat(Message):
     """Sessions that it takes at once."""
     leaving: bool = False
     """The last beat of an orderly stop: its leases are free now."""
+    bridge: bool = False
+    """It is a bridge, which takes calls in the name of several agents. False: a plug-in that has the name itself."""

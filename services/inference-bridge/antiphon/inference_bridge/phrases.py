@@ -25,6 +25,7 @@ Phrase = Literal[
     "give_up",
     "patience",
     "idle_prompt",
+    "longest_call",
 ]
 """
 `greeting`: the first words, where neither agent nor setting has any.
@@ -40,6 +41,7 @@ Phrase = Literal[
 `give_up`: no process can continue the call; it is hung up.
 `patience`: the first word of an answer is late.
 `idle_prompt`: the caller has been silent for `idle_timeout_ms`.
+`longest_call`: the call has lasted as long as its agent wants calls to last; it is hung up.
 """
 PHRASES: Final[tuple[Phrase, ...]] = get_args(Phrase)
 
@@ -59,6 +61,7 @@ _ENGLISH: Final[Mapping[Phrase, str]] = {
     ),
     "patience": "One moment, please.",
     "idle_prompt": "Are you still there?",
+    "longest_call": "I am sorry, our time is up, and I have to end this call. Goodbye.",
 }
 _GERMAN: Final[Mapping[Phrase, str]] = {
     "greeting": "Hallo, wie kann ich Ihnen helfen?",
@@ -77,6 +80,7 @@ _GERMAN: Final[Mapping[Phrase, str]] = {
     ),
     "patience": "Einen Moment, bitte.",
     "idle_prompt": "Sind Sie noch da?",
+    "longest_call": "Es tut mir leid, unsere Zeit ist um, und ich muss das Gespräch beenden. Auf Wiederhören.",
 }
 _SPANISH: Final[Mapping[Phrase, str]] = {
     "greeting": "Hola, ¿en qué puedo ayudarle?",
@@ -94,6 +98,7 @@ _SPANISH: Final[Mapping[Phrase, str]] = {
     ),
     "patience": "Un momento, por favor.",
     "idle_prompt": "¿Sigue usted ahí?",
+    "longest_call": "Lo siento, se nos ha acabado el tiempo y tengo que terminar la llamada. Adiós.",
 }
 _FRENCH: Final[Mapping[Phrase, str]] = {
     "greeting": "Bonjour, comment puis-je vous aider ?",
@@ -112,6 +117,7 @@ _FRENCH: Final[Mapping[Phrase, str]] = {
     ),
     "patience": "Un instant, s'il vous plaît.",
     "idle_prompt": "Êtes-vous toujours là ?",
+    "longest_call": "Je suis désolé, notre temps est écoulé et je dois mettre fin à l'appel. Au revoir.",
 }
 _ITALIAN: Final[Mapping[Phrase, str]] = {
     "greeting": "Buongiorno, come posso aiutarla?",
@@ -130,6 +136,7 @@ _ITALIAN: Final[Mapping[Phrase, str]] = {
     ),
     "patience": "Un momento, per favore.",
     "idle_prompt": "È ancora in linea?",
+    "longest_call": "Mi dispiace, il nostro tempo è finito e devo chiudere la chiamata. Arrivederci.",
 }
 _TEXTS: Final[Mapping[Language, Mapping[Phrase, str]]] = {
     "en": _ENGLISH,

@@ -56,7 +56,7 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
         trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:
         return
-    service = await bridge.join(stop.set)
+    await bridge.join(stop.set)
     _tell_ready(settings, trouble)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()
@@ -65,7 +65,6 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
     log.info("stopping")
     try:
         async with asyncio.timeout(_END_WITHIN):
-            await service.stop()
             await bridge.close()
             await shown.close()
             await client.close()

@@ -184,3 +184,6 @@ class Agent(Protocol):
 
     def restore(self, saved: Any) -> None:
         """Continue from what `saved` returned in another process. Called before the first `reply`."""
+
+    def ended(self) -> None:
+        """The call is over, or another agent has it now. Called last, once; never where another process goes on."""

@@ -240,6 +240,9 @@ class LanguageModel:
     def restore(self, saved: Any) -> None:
         """Nothing to do: this agent keeps nothing between two requests."""
 
+    def ended(self) -> None:
+        """Nothing to do: the server keeps no call."""
+
 
 def told_of(unknown: list[str], said: str, request: Request) -> list[dict[str, Any]]:
     """Items by which a model learns that it has called functions that it does not have."""

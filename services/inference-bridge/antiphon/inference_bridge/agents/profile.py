@@ -52,10 +52,24 @@ class AgentProfile:
     """It does not greet because a client's text asks for it."""
     speculates: bool = False
     """It wants guesses of the turn before the turn is over."""
+    reads_events: bool = False
+    """It reads `Request.event`; else a note in the conversation tells its language model why it is asked."""
+    busy: Callable[[], str] = lambda: ""
+    """Why no further call would be answered in time at this moment; empty: it would."""
 
 
 class AgentSource(Protocol):
     """Agents that may come and go. Owned by the bridge, used on the event loop."""
 
     def profiles(self) -> dict[str, AgentProfile]:
-        """Those that can take calls now, by name."""
+        """Those that can take calls now, by name. The same object as long as nothing of it has changed."""
+
+
+class RunningSource(AgentSource, Protocol):
+    """A source with work of its own, such as files that are watched. The bridge starts and closes it."""
+
+    async def start(self) -> None:
+        """Be able to tell profiles."""
+
+    async def close(self) -> None:
+        """No profile is asked for any more."""

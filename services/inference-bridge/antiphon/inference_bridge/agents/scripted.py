@@ -59,3 +59,6 @@ class SilentAgent:
 
     def restore(self, saved: Any) -> None:
         """Nothing to do."""
+
+    def ended(self) -> None:
+        """Nothing to do."""

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
-from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.schemas.messages.replies import ReplyEvent
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +26,10 @@ STILL_THERE: Final = (
     "The caller has said nothing for a while. Ask in one very short sentence, in the language of the conversation, "
     "whether the caller is still there. Do not repeat what was said before."
 )
+GREET: Final = "The call has just begun, and the caller has said nothing yet. Greet the caller in one short sentence."
+_EVENTS: Final[Mapping[Kind, ReplyEvent]] = {Kind.GREETING: "call_started", Kind.PROMPT: "silence"}
+_NOTES: Final[Mapping[ReplyEvent, str]] = {"call_started": GREET, "silence": STILL_THERE}
+"""For a language model, which knows of no events."""
 
 
 def request_for(
@@ -35,11 +39,13 @@ def request_for(
     items: list[JsonObject],
     written: Mapping[str, str],
     language: str,
+    reads_events: bool = False,
 ) -> Request:
     """What the agent is asked for this response.
 
     `settings`: of this response. `instructions`: for a session that has none. `items`: on record. `written`: by item
-    id, the words of messages that are still being played; the record holds them only when they were.
+    id, the words of messages that are still being played; the record holds them only when they were. `reads_events`:
+    as in the agent's profile.
     """
     asked = response.parameters if isinstance(response.parameters, ResponseParameters) else ResponseParameters()
     text = response.text
@@ -47,8 +53,9 @@ def request_for(
         items = list(asked.items)
         text = next((text_of(item) for item in reversed(items) if item.get("role") == "user"), "")
     items = [_with_words(item, written[item["id"]]) if item["id"] in written else item for item in items]
-    if response.kind is Kind.PROMPT:
-        note: JsonObject = {"type": "input_text", "text": STILL_THERE}
+    event = _EVENTS.get(response.kind, "turn")
+    if event in _NOTES and not reads_events:
+        note: JsonObject = {"type": "input_text", "text": _NOTES[event]}
         items = [*items, message("prompt", "system", "completed", note)]
     limit, choice = settings.max_output_tokens, settings.tool_choice
     return Request(
@@ -60,6 +67,7 @@ def request_for(
         choice if isinstance(choice, str) else choice.model_dump(),
         None if limit == "inf" else limit,
         language=language,
+        event=event,
     )
 
 
@@ -73,9 +81,9 @@ async def fixed_parts(text: str) -> AsyncGenerator[ReplyPart, None]:
 
 
 async def guarded(
-    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str, language: str = "en"
+    parts: AsyncGenerator[ReplyPart, None], preamble: str, session_id: str, trouble: str
 ) -> AsyncGenerator[ReplyPart, None]:
-    """An agent that raises is not the end of the call, nor is one without end."""
+    """An agent that raises is not the end of the call, nor is one without end. `trouble`: is said if it raises."""
     if preamble:
         yield f"{preamble} "
     length = 0
@@ -89,7 +97,7 @@ async def guarded(
                 yield part
     except Exception:
         log.exception("%s: the agent failed", session_id)
-        yield f" {phrase('trouble', language)}"
+        yield f" {trouble}"
 
 
 class PreparedParts:

@@ -16,6 +16,7 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from antiphon.inference_bridge.agents import Agent, ReplyPart
+from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
@@ -67,17 +68,18 @@ class ResponseTasks:
         close_turn: Callable[[int, str, bool], None],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         turn_spans: TurnSpans,
+        profile: AgentProfile,
     ) -> None:
         """`feed`: takes events of the core. `make_agent`: another agent, for responses out of band.
 
         `instructions`: for a session that has none. `first_generation`: below the first response's. `is_held`: the
         core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`: ends with the
-        call.
+        call. `profile`: of the agent.
         """
         self.agent = agent
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
-        self._support = support
+        self._support, self._profile = support, profile
         self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
         self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
         self._turns_reported = 0
@@ -224,11 +226,14 @@ class ResponseTasks:
             if record.playback is not None:
                 record.playback.playout(event)
 
-    def close(self) -> None:
-        """The call has ended."""
+    def close(self, goes_on: bool = False) -> None:
+        """The call has ended; or it `goes_on` in another process."""
         for record in self._records.values():
             self._end_turn(record, "session_closed")
         self._give_up_waiting("session_closed")
+        ended = getattr(self.agent, "ended", None)  # a scripted class that was written before there was one has none
+        if ended is not None and not goes_on:
+            ended()
 
     # ---- inside ----------------------------------------------------------------------------------------
 
@@ -339,8 +344,10 @@ class ResponseTasks:
             self._realtime.conversation.items,
             written,
             self.language,
+            self._profile.reads_events,
         )
-        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, self.language)
+        trouble = self._profile.failures.apology or phrase("trouble", self.language)
+        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, trouble)
 
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
@@ -395,7 +402,7 @@ class ResponseTasks:
             return  # its agent was its own
         if response.asked:
             self.agent.played(played)
-        elif response.kind in (Kind.GREETING, Kind.FIXED):
+        elif response.kind in (Kind.GREETING, Kind.FIXED, Kind.PROMPT):
             self.agent.greeting_played(played)
 
     def _take_off_record(self, item_id: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.commands import Command
@@ -37,7 +38,7 @@ from antiphon.runtime.agent_sessions.session_bus import SessionBus
 log = logging.getLogger(__name__)
 
 
-def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int) -> Rules:
+def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int, profile: AgentProfile) -> Rules:
     """What the core decides by."""
     detection = settings.turn_detection
     return Rules(
@@ -49,6 +50,8 @@ def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int
         spoken=settings.spoken,
         language=settings.language or support.language,
         patience_ms=patience_ms,
+        silence_ms=profile.silence_ms,
+        silence_prompts=tuple(profile.silence_prompts),
     )
 
 
@@ -78,14 +81,15 @@ class ConversationRunner:
         turn_spans: TurnSpans,
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
+        profile: AgentProfile,
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
-        another process would need has changed. `hang_up(why)`: ends the call.
+        another process would need has changed. `hang_up(why)`: ends the call. `profile`: of the agent.
         """
-        self.settings, self._support = settings, support
-        state.rules = rules_of(settings, support, patience_ms)
+        self.settings, self._support, self._profile = settings, support, profile
+        state.rules = rules_of(settings, support, patience_ms, profile)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
@@ -121,6 +125,7 @@ class ConversationRunner:
             self.transcriptions.close_turn,
             spawn,
             turn_spans,
+            profile,
         )
 
     def feed(self, event: Event) -> None:
@@ -145,7 +150,7 @@ class ConversationRunner:
     def change_settings(self, settings: SessionSettings) -> None:
         """Other settings, in force at once for what begins from now on."""
         self.settings = settings
-        self.feed(events.RulesChanged(rules_of(settings, self._support, self._patience_ms)))
+        self.feed(events.RulesChanged(rules_of(settings, self._support, self._patience_ms, self._profile)))
 
     def create(self, parameters: ResponseParameters | None) -> None:
         """`response.create`; `ClientError` if there can be none now."""
@@ -164,9 +169,9 @@ class ConversationRunner:
         self._realtime.key_pressed(key, time.time())
         self.feed(events.KeyPressed(key))
 
-    def close(self) -> None:
-        """The call has ended."""
-        self.responses.close()  # before the turns that they answer are dropped
+    def close(self, goes_on: bool = False) -> None:
+        """The call has ended; or it `goes_on` in another process."""
+        self.responses.close(goes_on)  # before the turns that they answer are dropped
         self.transcriptions.close()
         self._turn_spans.close()
 

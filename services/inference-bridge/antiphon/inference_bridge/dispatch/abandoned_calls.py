@@ -1,8 +1,8 @@
 """Calls of other agents that have died without a successor: the caller gets an apology and is hung up. The shell of
 `agent_sessions.abandoned`.
 
-Any bridge does it, whatever its own name is. Leases are looked at once at the start, then only when an instance of
-another agent is gone, and while such leases wait.
+Any bridge does it, for all agents that it does not serve itself. Leases are looked at once at the start, then only
+when an instance of such an agent is gone, and while such leases wait.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
@@ -26,7 +24,7 @@ from antiphon.runtime.agent_sessions.abandoned import AbandonedLeases
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
-from antiphon.schemas.messages import Lease
+from antiphon.schemas.messages import AgentBeat, Lease
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +41,20 @@ class AbandonedCalls:
     """
 
     def __init__(
-        self, client: Client, agent: str, instance: str, grace: float, apologise: Callable[[Lease], Awaitable[None]]
+        self,
+        client: Client,
+        agent: str,
+        instance: str,
+        grace: float,
+        apologise: Callable[[Lease], Awaitable[None]],
+        serves: Callable[[str], bool],
     ) -> None:
-        """`apologise(lease)`: the session is ours now; speak, hang up, return."""
-        self._client, self._agent, self._instance, self._apologise = client, agent, instance, apologise
-        self._leases = AbandonedLeases(agent, instance, grace)
+        """`agent`: of the settings, whose beats are the clock. `serves(agent)`: we take over that agent's calls.
+
+        `apologise(lease)`: the session is ours now; speak, hang up, return.
+        """
+        self._instance, self._apologise = instance, apologise
+        self._leases = AbandonedLeases(agent, instance, grace, serves)
         self._js = client.jetstream(timeout=_WITHIN)
         self._suspect: set[str] = set()
         """Agents whose leases are to be searched."""
@@ -57,17 +64,20 @@ class AbandonedCalls:
         self._searched_at_start = False
 
     async def start(self) -> None:
-        await self._client.subscribe(subjects.ANY_AGENT_BEAT, cb=self._on_beat)
+        """Look for them, from the beats that come to `received`."""
         self._searching = asyncio.create_task(self._search_forever())
+
+    def look_at(self, agent: str) -> None:
+        """This bridge serves that agent no more: calls of dead processes of it are to be found again."""
+        self._suspect.add(agent)
+        self._search.set()
 
     async def close(self) -> None:
         await tasks.end(*self._at_work, *([self._searching] if self._searching else []))
 
-    async def _on_beat(self, message: Msg) -> None:
-        with contextlib.suppress(MalformedError):
-            agent = subjects.parse_agent_beat(message.subject)
-            beat = messages.decode(message.data, messages.AgentBeat)
-            self._suspect |= self._leases.received(agent, beat, time.monotonic())
+    def received(self, agent: str, beat: AgentBeat, now: float) -> None:
+        """A beat came, of any agent."""
+        self._suspect |= self._leases.received(agent, beat, now)
         if self._suspect or (self._leases.is_warmed_up and not self._searched_at_start):
             self._search.set()
 
@@ -96,7 +106,7 @@ class AbandonedCalls:
         found: set[tuple[str, str]] = set()
         try:
             for agent, session_id in keys:
-                if agent == self._agent or not (whole or agent in suspect):
+                if self._leases.serves(agent) or not (whole or agent in suspect):
                     continue
                 entry = await self._read(bucket, agent, session_id)
                 if entry is None:

@@ -1,4 +1,4 @@
-"""The agents of a bridge's calls: scripted, of the chat server that this process asks and checks, or of a worker."""
+"""The agent of the settings: scripted, of the chat server that this process asks and checks, or of a worker."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from nats.aio.client import Client
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.chat_check import ChatCheck, Trouble
 from antiphon.inference_bridge.agents.language_model import LanguageModel, client_for
+from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.agents.scripted import greeting_of
-from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
+from antiphon.inference_bridge.dispatch.register_entry import RegisterEntries
 from antiphon.inference_bridge.models.measured import MeasuredAgent, WaitsOfModel
 from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.phrases import phrase
@@ -22,7 +23,7 @@ from antiphon.runtime.metrics.model_meter import ModelMeter
 
 
 class CallAgents:
-    """Makes an agent for each call, and sees whether the chat server that they ask answers.
+    """An `AgentSource` of one agent. Makes it for each call, and sees whether the chat server that it asks answers.
 
     Owner: the bridge, for the life of the process. Called from the event loop.
     """
@@ -32,11 +33,11 @@ class CallAgents:
         client: Client,
         settings: Settings,
         scripted_agent: Callable[[], Agent],
-        entry: RegisterEntry,
+        entries: RegisterEntries,
         waits: WaitsOfModel,
         metrics: Metrics = OFF,
     ) -> None:
-        """`entry` is told when the chat server fails, and when it answers again; `waits`, how long callers wait."""
+        """`entries` are told when the chat server fails, and when it answers again; `waits`, how long callers wait."""
         self._waits = waits
         self._client, self._settings, self._scripted_agent = client, settings, scripted_agent
         self._meter = ModelMeter(metrics, "llm", settings.llm_model or "worker")
@@ -50,13 +51,23 @@ class CallAgents:
                 settings.llm_model,
                 bool(key),
                 settings.llm_timeout,
-                entry.chat_server,
+                entries.chat_server,
                 settings.llm_warm_seconds,
             )
         self._checking: asyncio.Task[None] | None = None
+        self.profile = AgentProfile(
+            settings.agent_name,
+            self._make,
+            greeting=self._greeting(),
+            instructions=settings.llm_instructions if settings.has_language_model else "",
+            is_scripted=not settings.has_language_model,
+        )
 
-    @property
-    def greeting(self) -> str:
+    def profiles(self) -> dict[str, AgentProfile]:
+        """The one agent; it is always there."""
+        return {self.profile.name: self.profile}
+
+    def _greeting(self) -> str:
         """Said first in each call, unless a setting says otherwise."""
         settings = self._settings
         own = (
@@ -64,7 +75,7 @@ class CallAgents:
         )
         return settings.greeting_text(own)
 
-    def make(self) -> Agent:
+    def _make(self, session_id: str) -> Agent:
         """An agent for one call."""
         settings = self._settings
         if settings.llm == "remote":

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
+from collections.abc import Awaitable, Callable, Sized
 from typing import Any, Final
 
 import nats.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.micro.request import Request
 from nats.micro.service import Service
 from opentelemetry.trace import SpanKind
 
-from antiphon.inference_bridge.dispatch.call_sessions import CallSessions
 from antiphon.inference_bridge.dispatch.peers import Peers
 from antiphon.runtime import tasks, telemetry
-from antiphon.runtime.agent_sessions.admission import read_claim
+from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats import connection
 from antiphon.runtime.telemetry import names, spans
@@ -37,19 +35,26 @@ class Claims:
     """
 
     def __init__(
-        self, client: Client, agent: str, capacity: int, instance: str, calls: CallSessions, metrics: Metrics = OFF
+        self,
+        client: Client,
+        agent: str,
+        capacity: int,
+        instance: str,
+        calls: Sized,
+        admission: Admission,
+        accept: Callable[[messages.Claim], Awaitable[bool]],
+        metrics: Metrics = OFF,
     ) -> None:
-        """`instance`: our name among the processes of this agent."""
+        """`instance`: our name among the processes of this agent. `capacity`, `calls`: of this process.
+
+        `accept(claim)`: be ready for its session; False if another instance has it.
+        """
         self._client, self._agent, self._capacity, self._instance = client, agent, capacity, instance
-        self._calls, self._admission = calls, calls.admission
+        self._calls, self._admission, self._accept = calls, admission, accept
         self._peers = Peers(instance)
         self._passed_on = 0
         self._metrics = metrics
         self._passing: set[asyncio.Task[None]] = set()
-
-    async def start(self) -> None:
-        """Learn which other processes there are."""
-        await self._client.subscribe(subjects.agent_beat(self._agent), cb=self._on_beat)
 
     async def serve(self, service: Service) -> None:
         """Claims may come: to any process of the agent, and to this one from another that passes them on."""
@@ -69,9 +74,9 @@ class Claims:
         """Give up the claims that are being passed on."""
         await tasks.end(*self._passing)
 
-    async def _on_beat(self, message: Msg) -> None:
-        with contextlib.suppress(MalformedError):
-            self._peers.received(messages.decode(message.data, messages.AgentBeat), time.monotonic())
+    def received(self, beat: messages.AgentBeat, now: float) -> None:
+        """A beat of this agent came, perhaps our own: it tells which other processes there are."""
+        self._peers.received(beat, now)
 
     async def _claim(self, request: Request) -> None:
         """Answer a claim, or pass it on to a process that has more room."""
@@ -112,7 +117,7 @@ class Claims:
         with spans.current(names.CLAIM, context, kind=SpanKind.CONSUMER, attributes=known) as span:
             refusal = self._admission.refusal(claim, time.time())
             retry_after = self._admission.retry_after if refusal else 0
-            if not refusal and not await self._calls.accept(claim):
+            if not refusal and not await self._accept(claim):
                 refusal = self._admission.lost(claim.session_id)
             await request.respond(self._admission.reply(refusal, retry_after))
             took_ms = (time.perf_counter() - started) * 1000

@@ -14,7 +14,7 @@ from nats.aio.client import Client
 
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.model_load import Model, ModelLoad
-from antiphon.inference_bridge.dispatch.register_entry import RegisterEntry
+from antiphon.inference_bridge.dispatch.register_entry import RegisterEntries
 from antiphon.inference_bridge.models.clients import LocalStt, LocalTts, SttClient, TtsClient
 from antiphon.inference_bridge.models.measured import MeasuredStt, measured_tts
 from antiphon.inference_bridge.models.metered import MeteredStt, metered_tts
@@ -50,14 +50,14 @@ class ModelClients:
     """
 
     def __init__(
-        self, client: Client, models: LocalModels, settings: Settings, entry: RegisterEntry, metrics: Metrics = OFF
+        self, client: Client, models: LocalModels, settings: Settings, entries: RegisterEntries, metrics: Metrics = OFF
     ) -> None:
-        """`entry` is told when a service fails, and when it works again."""
+        """`entries` are told when a service fails, and when it works again."""
         self._models, self._settings = models, settings
         self._threads = ModelThreads(settings.bridge_threads, settings.bridge_capacity * _JOBS_PER_CALL)
         self._remote = RemoteModels(client, settings.service_language)
-        self._transcription = _transcription_service(settings, entry) if settings.stt_url else None
-        self._speech = _speech_service(settings, entry) if settings.tts_url else None
+        self._transcription = _transcription_service(settings, entries) if settings.stt_url else None
+        self._speech = _speech_service(settings, entries) if settings.tts_url else None
         stt: SttClient = self._transcription or (
             LocalStt(models.transcriber, self._threads) if models.transcriber else self._remote
         )
@@ -137,13 +137,15 @@ class ModelClients:
             await self._transcription.close()
 
 
-def _transcription_service(settings: Settings, entry: RegisterEntry) -> HttpStt:
+def _transcription_service(settings: Settings, entries: RegisterEntries) -> HttpStt:
     key = settings.stt_api_key.get_secret_value()
     language, timeout = settings.language, settings.stt_timeout
-    return HttpStt(settings.stt_url, settings.stt_model, key, language, timeout, on_change=entry.transcription_service)
+    return HttpStt(
+        settings.stt_url, settings.stt_model, key, language, timeout, on_change=entries.transcription_service
+    )
 
 
-def _speech_service(settings: Settings, entry: RegisterEntry) -> HttpTts:
+def _speech_service(settings: Settings, entries: RegisterEntries) -> HttpTts:
     key = settings.tts_api_key.get_secret_value()
     voice, language = settings.voice_name, settings.service_language
-    return HttpTts(settings.tts_url, settings.tts_model, key, voice, for_remote_voice, language, entry.speech_service)
+    return HttpTts(settings.tts_url, settings.tts_model, key, voice, for_remote_voice, language, entries.speech_service)

@@ -1,4 +1,4 @@
-"""What all sessions of a bridge share, built from its settings, models and agents."""
+"""What all sessions of a bridge share, built from its settings and models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 from nats.aio.client import Client
 
 from antiphon.inference_bridge.conversation.response_playback import Speech
-from antiphon.inference_bridge.conversation.session import Services
+from antiphon.inference_bridge.conversation.services import Services
 from antiphon.inference_bridge.conversation.turn_spans import ModelNames
-from antiphon.inference_bridge.dispatch.call_agents import CallAgents
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.model_clients import ModelClients
 from antiphon.inference_bridge.dispatch.speech_support_of import WHISPER_LANGUAGES, speech_support
@@ -26,10 +25,9 @@ def session_services(
     settings: Settings,
     models: LocalModels,
     clients: ModelClients,
-    agents: CallAgents,
     instance: str,
-    save: Callable[[str, dict[str, Any]], None],
-    verify: Callable[[str], None],
+    save: Callable[[str, str, dict[str, Any]], None],
+    verify: Callable[[str, str], None],
 ) -> Services:
     """`save`, `verify`: as `Services` has them."""
     transcribes = models.transcriber.languages if models.transcriber else WHISPER_LANGUAGES
@@ -39,15 +37,11 @@ def session_services(
         speech=Speech(ChunkedStt(clients.stt), clients.tts, PhraseCache(), support.language, support.voice),
         vad_executor=clients.vad_executor,
         turn_settings=turn_settings(settings),
-        greeting=agents.greeting,
-        instructions=settings.llm_instructions if settings.has_language_model else "",
         support=support,
         idle=settings.bridge_idle,
         save=save,
         verify=verify,
         instance=instance,
-        make_agent=agents.make,
-        is_scripted=not settings.has_language_model,
         patience_ms=settings.patience_ms,
         end_of_turn=models.end_of_turn,
         model_names=model_names(settings),

@@ -152,3 +152,6 @@ class MeasuredAgent:
 
     def restore(self, saved: Any) -> None:
         self._agent.restore(saved)
+
+    def ended(self) -> None:
+        self._agent.ended()

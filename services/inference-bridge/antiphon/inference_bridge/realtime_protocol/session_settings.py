@@ -275,18 +275,24 @@ class _Change:
 
 
 def first_settings(
-    session: Any, support: SpeechSupport = _SUPPORT, locked: Iterable[str] = ()
+    session: Any,
+    support: SpeechSupport = _SUPPORT,
+    locked: Iterable[str] = (),
+    base: SessionSettings | None = None,
 ) -> tuple[SessionSettings, tuple[ClientError, ...]]:
     """What a call begins with, from the session of its offer; and an error for each field that could not be used.
+
+    `base`: what is in force where the offer names nothing, such as the agent's own wishes.
 
     The offer was accepted before this is called: a field that can't be used costs that field, not the call.
     `locked`: paths that a client secret has fixed; a fixed field of the first version counts before the client's.
     """
+    base = base or SessionSettings()
     try:
         changes = SessionChanges.offered(_without_overridden(session, locked))
     except ClientError as error:
-        return SessionSettings(), (error,)
-    applied = SessionSettings().applied(changes, support)
+        return base, (error,)
+    applied = base.applied(changes, support)
     return applied.settings, applied.refused
 
 

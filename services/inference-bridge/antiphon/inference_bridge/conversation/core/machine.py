@@ -50,10 +50,7 @@ def _cancel(state: State, event: events.Cancel, now: float) -> list[Command]:
 
 
 def _say(state: State, event: events.Say, now: float) -> list[Command]:
-    response = Response(
-        state.new_id(), Kind.FIXED, now, fixed=event.text, hang_up=event.hang_up, spoken=state.rules.spoken
-    )
-    return lifecycle.stop_speech(state, now, "turn_detected") + lifecycle.begin(state, response, now)
+    return requests.say(state, event.text, event.hang_up, now)
 
 
 def _continue(state: State, event: events.Continue, now: float) -> list[Command]:
@@ -173,8 +170,11 @@ class ConversationCore:
 
     @property
     def answering(self) -> Response | None:
-        """The response on record that the agent was asked for last and that was not played to its end."""
-        asked = [each for each in self.state.speech if each.asked and each.on_record]
+        """The response on record that the agent was asked for last and that was not played to its end.
+
+        No greeting: the other process greets anew.
+        """
+        asked = [each for each in self.state.speech if each.asked and each.on_record and each.kind is not Kind.GREETING]
         return asked[-1] if asked else None
 
     @property

@@ -34,10 +34,21 @@ def greet(state: State, now: float) -> list[Command]:
     if state.greeted:
         return []
     state.greeted = True
-    if not state.greeting or state.speech:
+    if not (state.greeting or state.greets) or state.speech:
         return []
-    response = Response(state.new_id(), Kind.GREETING, now, fixed=state.greeting, spoken=state.rules.spoken)
+    response = Response(state.new_id(), Kind.GREETING, now, fixed=_greeting(state), spoken=state.rules.spoken)
     return lifecycle.begin(state, response, now)
+
+
+def _greeting(state: State) -> str:
+    """What is said without asking the agent; empty: it is asked."""
+    return "" if state.greets else state.greeting
+
+
+def say(state: State, text: str, hang_up: str, now: float) -> list[Command]:
+    """Speak a fixed text now. `hang_up`: why the call ends behind it; empty: it does not."""
+    response = Response(state.new_id(), Kind.FIXED, now, fixed=text, hang_up=hang_up, spoken=state.rules.spoken)
+    return lifecycle.stop_speech(state, now, "turn_detected") + lifecycle.begin(state, response, now)
 
 
 def create(state: State, event: Create, now: float) -> list[Command]:
@@ -61,9 +72,9 @@ def create(state: State, event: Create, now: float) -> list[Command]:
         return lifecycle.begin(state, response, now) if last is None else _follow(state, response, now)
     asks = bool(state.waiting) or event.has_own_input or state.new_outputs > 0
     if last is None:
-        if state.greeting and not state.greeted:
+        if (state.greeting or state.greets) and not state.greeted:
             if not asks:
-                response.kind, response.fixed = Kind.GREETING, state.greeting
+                response.kind, response.fixed = Kind.GREETING, _greeting(state)
             elif state.scripted:
                 response.preamble = state.greeting
         state.greeted = True

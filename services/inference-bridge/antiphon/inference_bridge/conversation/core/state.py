@@ -46,6 +46,10 @@ class Rules:
     language: str = "en"
     patience_ms: int = 2500
     """Time after which a caller whose answer is late gets a spoken sign; 0: never."""
+    silence_ms: int | None = None
+    """As `idle_timeout_ms`, wanted by the agent and not by the client: the client is told nothing of it."""
+    silence_prompts: tuple[str, ...] = ()
+    """What is said then, one after the other; empty: the agent is asked."""
 
 
 @dataclass(eq=False)
@@ -213,7 +217,13 @@ class State:
 
     rules: Rules = field(default_factory=Rules)
     greeting: str = ""
+    greets: bool = False
+    """The agent is asked for the greeting."""
     greeted: bool = False
+    ends_at: float | None = None
+    """When the call has lasted as long as its agent wants calls to last; None: never."""
+    last_words: bool = False
+    """The sentence that ends such a call was begun."""
     connected_at: float | None = None
     """When the call was connected, for a caller of whom no audio has come yet."""
     scripted: bool = False

@@ -10,9 +10,14 @@ from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.interruption import MAX_HOLD_S, PATIENCE_S, Sound, sound
 from antiphon.inference_bridge.conversation.core.listening import keys_complete
 from antiphon.inference_bridge.conversation.core.state import HoldPhase, Kind, Phase, Response, State
+from antiphon.inference_bridge.phrases import phrase
 
 MAX_PROMPTS: Final = 3
-"""Times in a row that the agent speaks to a silent caller (`idle_timeout_ms`)."""
+"""Times in a row that the agent speaks to a silent caller (`idle_timeout_ms`, `silence_ms`)."""
+LONGEST_CALL: Final = "longest_call"
+"""Why a call ended that has lasted as long as its agent wants calls to last: `cause` of its `Ended`."""
+LAST_WORDS_S: Final = 30.0
+"""A call that goes on for so long after the sentence that ends it is hung up without one."""
 KEYS_S: Final = 2.0
 """Without a further key those that were pressed are complete."""
 TOOL_S: Final = 120.0
@@ -30,7 +35,18 @@ def tick(state: State, now: float) -> list[Command]:
         out.append(do.FalseInterruption(words.key))
     if state.keys and now - state.key_at >= KEYS_S:
         out += keys_complete(state, now)
-    return out + _sign(state, now) + _prompt(state, now)
+    return out + _sign(state, now) + _prompt(state, now) + _end_call(state, now)
+
+
+def _end_call(state: State, now: float) -> list[Command]:
+    """The call has lasted long enough. What is said of it can be stopped before its first word: then we hang up."""
+    if state.ends_at is None or now < state.ends_at:
+        return []
+    state.ends_at = now + LAST_WORDS_S
+    if state.last_words:
+        return [do.HangUp(LONGEST_CALL)]
+    state.last_words = True
+    return requests.say(state, phrase("longest_call", state.rules.language), LONGEST_CALL, now)
 
 
 def _end_hold(state: State, now: float) -> list[Command]:
@@ -59,14 +75,19 @@ def _sign(state: State, now: float) -> list[Command]:
 
 def _prompt(state: State, now: float) -> list[Command]:
     """The caller has been silent for long, and nothing is expected but the caller's words."""
-    limit = state.rules.idle_timeout_ms
+    rules = state.rules
+    of_client = rules.idle_timeout_ms is not None
+    limit = rules.idle_timeout_ms if of_client else rules.silence_ms
+    prompts = () if of_client else rules.silence_prompts
     if limit is None or state.idle_since is None or state.speech or state.speaking or state.keys:
         return []
-    if state.prompts >= MAX_PROMPTS or (now - state.idle_since) * 1000 <= limit or state.undecided:
+    if state.prompts >= (len(prompts) or MAX_PROMPTS) or (now - state.idle_since) * 1000 <= limit or state.undecided:
         return []
     if any(now - told < TOOL_S for told in state.pending_calls.values()):
         return []
+    fixed = prompts[state.prompts] if prompts else ""
     state.prompts += 1
-    response = Response(state.new_id(), Kind.PROMPT, now, spoken=state.rules.spoken)
-    response.texts, state.waiting = state.waiting, []
-    return [do.TellTimeout(limit), *lifecycle.begin(state, response, now)]
+    response = Response(state.new_id(), Kind.PROMPT, now, fixed=fixed, spoken=rules.spoken)
+    if not fixed:
+        response.texts, state.waiting = state.waiting, []
+    return [*([do.TellTimeout(limit)] if of_client else []), *lifecycle.begin(state, response, now)]

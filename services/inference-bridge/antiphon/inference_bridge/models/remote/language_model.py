@@ -138,3 +138,6 @@ class RemoteLanguageModel:
 
     def restore(self, saved: Any) -> None:
         """Nothing to do: this agent keeps nothing between two requests."""
+
+    def ended(self) -> None:
+        """Nothing to do: no worker keeps a call."""
