@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,9 @@ from antiphon.inference_bridge.agents.scripted import load_agent_class
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.local_models import load_local_models
 from antiphon.inference_bridge.dispatch.speech_support_of import speech_support
+from antiphon.inference_bridge.file_agents.file_agents import FileAgents
 from antiphon.inference_bridge.models.local import own_voice_language
+from antiphon.inference_bridge.models.measured import WaitsOfModel
 from antiphon.inference_bridge.models.threads import ModelThreads, Urgency
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
@@ -51,7 +54,13 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
         connecting = connection.connect(settings.nats_url, "antiphon-inference-bridge", settings.nats_access())
         client = await unless_stopped(stop, connecting)
         await shown.start(lambda: client)
-        bridge = Bridge(client, models, settings, scripted_agent, shown.metrics, shown.metadata())
+
+        def file_agents(waits: WaitsOfModel, told: Callable[[Mapping[str, str]], None]) -> FileAgents:
+            assert settings.agents_dir is not None
+            return FileAgents(settings.agents_dir, client, settings, shown.metrics, waits=waits, on_trouble=told)
+
+        from_files = file_agents if settings.agents_dir is not None else None
+        bridge = Bridge(client, models, settings, scripted_agent, shown.metrics, shown.metadata(), from_files)
         await unless_stopped(stop, bridge.start())
         trouble = await unless_stopped(stop, bridge.chat_server_trouble())
     except Stopped:

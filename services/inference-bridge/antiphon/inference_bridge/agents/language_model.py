@@ -141,7 +141,7 @@ class LanguageModel:
                     anything = True
                     yield new
         if unknown and not anything:
-            yield phrase("tool_failed", request.language)
+            yield self._failures.tool_failed or phrase("tool_failed", request.language)
 
     async def _stream(self, request: Request, unknown: list[str]) -> AsyncGenerator[ReplyPart, None]:
         """`unknown` gets the names of functions that were called and never offered, if there are no other calls."""

@@ -175,6 +175,10 @@ class ToolUsingAgent:
         """As the agent inside does."""
         self._agent.greeting_played(text)
 
+    def ended(self) -> None:
+        """As the agent inside does."""
+        self._agent.ended()
+
     def saved(self) -> Any:
         """The state of the agent inside, and the tools that were run."""
         inner, runs = self._agent.saved(), self._memory.saved()

@@ -1,17 +1,18 @@
-"""What runs the tools that a file names, where this version has it: file agents are served without, too."""
+"""What checks and runs the tools that a file names; the tests of files put others in their place."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from types import ModuleType
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.profile import FailureSentences
+from antiphon.inference_bridge.agents.tool_using import ToolUsingAgent
+from antiphon.runtime.tools import tool_set
+from antiphon.runtime.tools.definitions import HttpTool, McpServer
 
 
 class ToolSet(Protocol):
@@ -39,24 +40,10 @@ class ToolSupport:
 
 
 def definitions() -> ToolSupport:
-    """What this version checks tools by, without what runs them."""
-    found = _module("antiphon.runtime.tools.definitions")
-    return ToolSupport() if found is None else ToolSupport(found.HttpTool, found.McpServer)
+    """What tools are checked by, without what runs them."""
+    return ToolSupport(HttpTool, McpServer)
 
 
 def installed() -> ToolSupport:
     """All that this version has."""
-    found, running = definitions(), _module("antiphon.runtime.tools.tool_set")
-    using = _module("antiphon.inference_bridge.agents.tool_using")
-    if running is None or using is None:
-        return ToolSupport()
-    return replace(found, tool_set=running.ToolSet, using=using.ToolUsingAgent)
-
-
-def _module(name: str) -> ModuleType | None:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("antiphon."):
-            return None
-        raise
+    return ToolSupport(HttpTool, McpServer, tool_set.ToolSet, ToolUsingAgent)
