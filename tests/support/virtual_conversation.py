@@ -18,13 +18,20 @@ import numpy as np
 import pytest
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
-from antiphon.inference_bridge.conversation import response_playback, response_tasks, runner, transcriptions
+from antiphon.inference_bridge.conversation import (
+    response_playback,
+    response_tasks,
+    runner,
+    speech_frames,
+    transcriptions,
+)
 from antiphon.inference_bridge.conversation import turn_spans as turn_spans_module
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.state import State
-from antiphon.inference_bridge.conversation.response_playback import FRAME, Speech
+from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.runner import ConversationRunner
+from antiphon.inference_bridge.conversation.speech_frames import FRAME
 from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.threads import Urgency
@@ -198,7 +205,7 @@ class VirtualConversation:
         clock = SimpleNamespace(
             monotonic=loop.time, time=loop.time, time_ns=lambda: int(loop.time() * 1e9), perf_counter=time.perf_counter
         )
-        for module in (response_playback, response_tasks, runner, transcriptions, turn_spans_module):
+        for module in (response_playback, response_tasks, runner, speech_frames, transcriptions, turn_spans_module):
             monkeypatch.setattr(module, "time", clock)
         self.events: list[dict[str, Any]] = []
         self.agent = Agent(answers)

@@ -9,7 +9,7 @@ from typing import Any
 
 from opentelemetry import trace
 
-from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.agents import Agent, ToolRun
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Response
@@ -17,6 +17,7 @@ from antiphon.inference_bridge.conversation.response_playback import ResponsePla
 from antiphon.inference_bridge.conversation.turn_parts import MAX_TOOLS, TurnMarks
 from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.realtime_protocol.server_events import RealtimeResponse
+from antiphon.schemas.messages.replies import Expected
 
 
 @dataclass(eq=False)
@@ -72,6 +73,12 @@ class PlaybackReport:
             self._record.marks.tools.append(name)
         self._turn_spans.tool_called(self._record.span, call_id, name)
         self._feed(events.Called(self._rid, call_id))
+
+    def tool(self, run: ToolRun) -> None:
+        pass
+
+    def expects(self, kind: Expected) -> None:
+        pass
 
     def generated(self) -> None:
         self._feed(events.Generated(self._rid))
