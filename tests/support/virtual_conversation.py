@@ -45,6 +45,7 @@ from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.inference_bridge.turns.detector import MaybeDone, SpeechStarted, TurnEnded, Utterance
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome
 from antiphon.schemas import messages
 
 Part = ReplyPart | float
@@ -125,6 +126,8 @@ class _Transceiver:
         """Each frame played: when, its generation, whether it is speech."""
         self.flushes = 0
         self.hung_up = ""
+        self.transfers: list[tuple[float, str]] = []
+        """When which agent was asked for."""
         self.reports: list[messages.ReportTurn] = []
         self.on_playout: Callable[[messages.Playout], None] = lambda event: None
         self._queue: list[tuple[int, bytes, int]] = []
@@ -159,6 +162,10 @@ class _Transceiver:
 
     async def hang_up(self, reason: str = "") -> None:
         self.hung_up = reason
+
+    async def transfer(self, agent: str) -> ControlOutcome:
+        self.transfers.append((asyncio.get_running_loop().time(), agent))
+        return ControlOutcome.DONE
 
     async def run(self) -> None:
         ticks = 0
@@ -197,6 +204,7 @@ class VirtualConversation:
         settings: SessionSettings | None = None,
         patience_ms: int = 2500,
         turn_spans: TurnSpans | None = None,
+        session: dict[str, Any] | None = None,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -236,6 +244,7 @@ class VirtualConversation:
             turn_spans,
             lambda: None,
             self.bus.hang_up,
+            session,
         )
         self.bus.on_playout = self.runner.responses.playout
         self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
-from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+from antiphon.schemas.messages.replies import ReplyEvent
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ STILL_THERE: Final = (
     "whether the caller is still there. Do not repeat what was said before."
 )
 
+_EVENTS: Final[dict[Kind, ReplyEvent]] = {Kind.GREETING: "call_started", Kind.PROMPT: "silence"}
+
 
 def request_for(
     response: Response,
@@ -35,11 +38,13 @@ def request_for(
     items: list[JsonObject],
     written: Mapping[str, str],
     language: str,
+    session: JsonObject,
 ) -> Request:
     """What the agent is asked for this response.
 
     `settings`: of this response. `instructions`: for a session that has none. `items`: on record. `written`: by item
-    id, the words of messages that are still being played; the record holds them only when they were.
+    id, the words of messages that are still being played; the record holds them only when they were. `session`: the
+    client's settings as in the claim.
     """
     asked = response.parameters if isinstance(response.parameters, ResponseParameters) else ResponseParameters()
     text = response.text
@@ -60,6 +65,9 @@ def request_for(
         choice if isinstance(choice, str) else choice.model_dump(),
         None if limit == "inf" else limit,
         language=language,
+        event=_EVENTS.get(response.kind, "turn"),
+        keys="".join(words.text or "" for words in response.texts if words.is_keys)[-MAX_KEYS:],
+        session=session,
     )
 
 

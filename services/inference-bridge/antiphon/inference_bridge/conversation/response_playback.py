@@ -220,6 +220,8 @@ class ResponsePlayback:
                 self.response.function_call(call_id, name, arguments)
                 self._listener.called(call_id, name)
             case ToolRun():
+                if part.output is None:
+                    await self._say_rest()  # the caller should not wait for the tool to hear a sentence that is whole
                 self._listener.tool(part)
             case ExpectAnswer(kind):
                 self._listener.expects(kind)

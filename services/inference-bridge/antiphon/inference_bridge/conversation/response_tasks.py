@@ -11,31 +11,34 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
-from opentelemetry import trace
-
-from antiphon.inference_bridge.agents import Agent, ReplyPart
+from antiphon.inference_bridge.agents import Agent, FollowsCall, ReplyPart
 from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
+from antiphon.inference_bridge.conversation.tool_runs import ToolRuns
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
-from antiphon.inference_bridge.conversation.turn_parts import TurnMarks, parts_of
-from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans, traceparent
+from antiphon.inference_bridge.conversation.turn_reports import TurnReports
+from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
+from antiphon.inference_bridge.turns.expected_answer import TOLD, Expected
 from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
+from antiphon.schemas.messages.replies import Expected as ToldKind
 
 log = logging.getLogger(__name__)
 
@@ -67,22 +70,24 @@ class ResponseTasks:
         close_turn: Callable[[int, str, bool], None],
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         turn_spans: TurnSpans,
+        session: JsonObject,
     ) -> None:
         """`feed`: takes events of the core. `make_agent`: another agent, for responses out of band.
 
         `instructions`: for a session that has none. `first_generation`: below the first response's. `is_held`: the
         core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`: ends with the
-        call.
+        call. `session`: the client's settings as in the claim.
         """
+        self._session = session
+        self.told: Expected | None = None
+        """What the agent has said that the caller will say next; None: it has not."""
         self.agent = agent
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
         self._support = support
-        self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
+        self._generation, self._is_held = first_generation, is_held
         self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
-        self._turns_reported = 0
-        self._waiting_turn: tuple[trace.Span, TurnMarks] | None = None
-        """Of a caller whose answer was a function's call without a word: the answer behind its output is the turn's."""
+        self._turns = TurnReports(bus, realtime, turn_spans, spoken_turn, close_turn, spawn)
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
@@ -111,6 +116,8 @@ class ResponseTasks:
         record = self._record(command.response)
         if command.response.preamble and command.response.by_client:
             record.agent.greeting_played(command.response.preamble)
+        if command.response.on_record:
+            self.told = None
         if command.response.asked:
             record.agent_before = record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
@@ -143,6 +150,8 @@ class ResponseTasks:
     def settle(self, command: do.Settle) -> None:
         """A response is over."""
         record = self._records.pop(command.response.rid)
+        if record.tools is not None:
+            record.tools.close()
         if record.realtime is not None:
             failure = "no speech could be made of the answer" if command.outcome == "failed" else ""
             try:
@@ -152,11 +161,11 @@ class ResponseTasks:
         if command.undone and command.played and record.realtime is not None:
             self._take_off_record(record.realtime.item_id)
         if not command.response.presumed:
-            self._tell_agent(record, "" if command.undone else command.played)
+            self._tell_agent(record, "" if command.undone else command.played, command.outcome == "cancelled")
         ends: End = "completed"
         if command.outcome != "completed":
             ends = "interrupted" if command.outcome == "cancelled" else "failed"
-        self._end_turn(record, ends)
+        self._turns.end(record, ends, self.language, self._voice_of(record))
 
     def drop(self, command: do.Drop) -> None:
         """There was nothing to answer."""
@@ -224,25 +233,23 @@ class ResponseTasks:
             if record.playback is not None:
                 record.playback.playout(event)
 
+    async def call_ended(self) -> None:
+        """The call is over for everybody, and not only for this process."""
+        if isinstance(self.agent, FollowsCall):
+            await self.agent.ended()
+
     def close(self) -> None:
-        """The call has ended."""
+        """Nothing more is to be done here."""
         for record in self._records.values():
-            self._end_turn(record, "session_closed")
-        self._give_up_waiting("session_closed")
+            self._turns.end(record, "session_closed", self.language, self._voice_of(record))
+        self._turns.close(self.language, self._support.voice)
 
     # ---- inside ----------------------------------------------------------------------------------------
 
     def _record(self, response: Response) -> ResponseRecord:
         record = self._records.get(response.rid)
         if record is None:
-            turns = [turn for words in response.texts if (turn := self._spoken_turn(words.key)) is not None]
-            if turns:
-                self._give_up_waiting("interrupted")
-                span, marks = turns[-1].span, turns[-1].marks
-            elif self._waiting_turn is not None and response.kind is Kind.CLIENT and response.on_record:
-                (span, marks), self._waiting_turn = self._waiting_turn, None
-            else:
-                span, marks = self._turn_spans.turn(None, response.kind.name.lower()), TurnMarks()
+            span, marks = self._turns.begin(response, self.language, self._support.voice)
             record = self._records[response.rid] = ResponseRecord(response, span, marks, self._agent_for(response))
         return record
 
@@ -251,43 +258,8 @@ class ResponseTasks:
         asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
         return self._settings().for_response(asked, self._support).settings
 
-    def _end_turn(self, record: ResponseRecord, end: End) -> None:
-        """A response is over: its turn is reported and becomes spans, unless it waits for a function's output."""
-        response, marks, realtime = record.response, record.marks, record.realtime
-        waits = end == "completed" and marks.is_spoken and not marks.published and response.on_record
-        waits = waits and realtime is not None and realtime.calls
-        for words in response.texts:
-            turn = self._spoken_turn(words.key)
-            self._close_turn(words.key, "", turn is not None and turn.span is not record.span)
-        if waits:
-            self._give_up_waiting("interrupted")
-            self._waiting_turn = record.span, marks
-            return
-        if record.generation and end != "session_closed":
-            self._report(record, end)
-        own = self._settings_of(response)
-        tokens = realtime.tokens if realtime is not None else (0, 0)
-        self._turn_spans.end(record.span, marks, end, self.language, own.voice or self._support.voice, tokens)
-
-    def _give_up_waiting(self, end: End) -> None:
-        if self._waiting_turn is not None:
-            (span, marks), self._waiting_turn = self._waiting_turn, None
-            self._turn_spans.end(span, marks, end, self.language, self._support.voice, (0, 0))
-
-    def _report(self, record: ResponseRecord, end: End | None = None) -> None:
-        """The transceiver adds what it measures: for operators. A report that is lost is nothing."""
-        marks = record.marks
-        turn = messages.Turn(
-            number=max(1, self._turns_reported),
-            generation=record.generation,
-            began=marks.began / 1e9,
-            parts=parts_of(marks),
-            end=end,
-            tools=[name[:64] for name in marks.tools],
-            trace=traceparent(record.span),
-        )
-        report = messages.ReportTurn(turn=turn, last_sample=marks.last_sample, published=marks.published / 1e9)
-        self._spawn(self._bus.report_turn(report))
+    def _voice_of(self, record: ResponseRecord) -> str:
+        return self._settings_of(record.response).voice or self._support.voice
 
     def _agent_for(self, response: Response) -> Agent:
         if response.on_record:
@@ -321,8 +293,11 @@ class ResponseTasks:
         except Exception:
             log.exception("%s: a response has failed", self._bus.session_id)
         played = record.playback.text if record.playback and outcome == "completed" else ""
-        hang_up = record.playback is not None and record.playback.hang_up
-        self._feed(events.Ended(rid, outcome, played, 0, hang_up))
+        hang_up, transfer = False, None
+        if record.playback is not None:
+            hang_up, wanted = record.playback.hang_up, record.playback.transfer
+            transfer = Transfer(wanted.agent, wanted.summary) if wanted is not None else None
+        self._feed(events.Ended(rid, outcome, played, 0, hang_up, transfer))
 
     def _parts(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None]:
         response = record.response
@@ -339,19 +314,24 @@ class ResponseTasks:
             self._realtime.conversation.items,
             written,
             self.language,
+            self._session,
         )
         return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, self.language)
 
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
         own = self._settings_of(record.response)
+        put = self._realtime.add_internal if record.response.on_record else _nowhere
+        record.tools = ToolRuns(put, self._turn_spans, record.span, record.marks)
         playback = ResponsePlayback(
             self._bus,
             self._realtime,
             self._speech,
             self._new_generation(),
             record.realtime,
-            PlaybackReport(self._feed, record, self._first_audio, self._turn_spans),
+            PlaybackReport(
+                self._feed, record, self._turns.first_audio, self._turn_spans, partial(self._expect, record)
+            ),
             self._new_generation,
             own.speed,
             self._is_held(),
@@ -360,11 +340,15 @@ class ResponseTasks:
         )
         if record.response.spoken:
             record.generation = playback.generation
-            self._turns_reported += 1
+            self._turns.count()
         self._ledgers[record.realtime.item_id] = playback.ledger
         if len(self._ledgers) > _LEDGERS:
             self._ledgers.popitem(last=False)
         return playback
+
+    def _expect(self, record: ResponseRecord, kind: ToldKind) -> None:
+        if record.response.on_record:
+            self.told = TOLD[kind]
 
     def _new_generation(self) -> int:
         self._generation += 1
@@ -389,10 +373,12 @@ class ResponseTasks:
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))
 
-    def _tell_agent(self, record: ResponseRecord, played: str) -> None:
+    def _tell_agent(self, record: ResponseRecord, played: str, interrupted: bool = False) -> None:
         response = record.response
         if not response.on_record:
             return  # its agent was its own
+        if interrupted and isinstance(self.agent, FollowsCall):
+            self.agent.interrupted()
         if response.asked:
             self.agent.played(played)
         elif response.kind in (Kind.GREETING, Kind.FIXED):
@@ -404,21 +390,6 @@ class ResponseTasks:
         except ClientError:
             log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
 
-    def _first_audio(self, record: ResponseRecord) -> None:
-        """The first frame of a response was published: report how long the caller waited, and for what."""
-        assert record.playback is not None
-        assert record.realtime is not None
-        times, marks = record.playback.times, record.marks
-        marks.first_words, marks.published = times.first_words, times.first_audio
-        if record.generation:
-            self._report(record)
-        turns = [turn for words in record.response.texts if (turn := self._spoken_turn(words.key)) is not None]
-        if record.response.kind is not Kind.TURN or not turns:
-            return
-        latency = turns[-1].latency_ms(record.playback.times)
-        if not latency:
-            return
-        for name, value in latency.items():
-            record.span.set_attribute(f"antiphon.{name}", value)
-        response_id = record.realtime.id
-        self._realtime.emit("antiphon.latency", item_id=turns[-1].item_id, response_id=response_id, **latency)
+
+def _nowhere(item: JsonObject) -> None:
+    """For a response out of band, whose tools are on no record."""

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.conversation.core import commands as do
@@ -19,7 +19,7 @@ from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.machine import ConversationCore
-from antiphon.inference_bridge.conversation.core.state import Rules, State
+from antiphon.inference_bridge.conversation.core.state import Rules, State, Transfer
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.response_tasks import ResponseTasks
 from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
@@ -27,14 +27,18 @@ from antiphon.inference_bridge.conversation.turn_spans import FALSE_INTERRUPTION
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import text_of
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.inference_bridge.turns.expected_answer import Expected
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
 
 log = logging.getLogger(__name__)
+
+_TRANSFER_SECONDS: Final = 5.0
+"""For the outcome of a transfer: twice the time of a claim."""
 
 
 def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int) -> Rules:
@@ -78,11 +82,13 @@ class ConversationRunner:
         turn_spans: TurnSpans,
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
+        session: JsonObject | None = None,
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
-        another process would need has changed. `hang_up(why)`: ends the call.
+        another process would need has changed. `hang_up(why)`: ends the call. `session`: the client's settings
+        as in the claim.
         """
         self.settings, self._support = settings, support
         state.rules = rules_of(settings, support, patience_ms)
@@ -102,6 +108,7 @@ class ConversationRunner:
             turn_spans,
             self._agents_words,
             self._is_held,
+            self._told,
             end_of_turn,
             bus.session_id,
         )
@@ -121,7 +128,12 @@ class ConversationRunner:
             self.transcriptions.close_turn,
             spawn,
             turn_spans,
+            session or {},
         )
+        self._asked_for = ""
+        """The agent to which the call is to go; empty: none."""
+        self._transfer_known = asyncio.Event()
+        """That can't be."""
 
     def feed(self, event: Event) -> None:
         """An event of the core; `ClientError` if it is a client's that can't be carried out."""
@@ -163,6 +175,21 @@ class ConversationRunner:
         """The caller has pressed a key of the telephone."""
         self._realtime.key_pressed(key, time.time())
         self.feed(events.KeyPressed(key))
+
+    def transfer_failed(self, agent: str, why: str) -> None:
+        """Another agent could not be had: the agent, if it has asked for that, learns it and goes on."""
+        if self._asked_for != agent:
+            return
+        self._asked_for = ""
+        self._transfer_known.set()
+        text = f"The call could not be given to the agent {agent}: {why}. The caller is still there: say so, and go on."
+        content = [{"type": "input_text", "text": text}]
+        self._realtime.add_internal({"type": "message", "role": "system", "status": "completed", "content": content})
+        self.feed(events.TransferFailed())
+
+    async def call_ended(self) -> None:
+        """The call is over, and not only for this process: the agent may want to know."""
+        await self.responses.call_ended()
 
     def close(self) -> None:
         """The call has ended."""
@@ -246,10 +273,29 @@ class ConversationRunner:
                     self._realtime.emit("antiphon.false_interruption", held_ms=held_ms)
             case do.TellTimeout():
                 self._tell_timeout(command)
+            case do.GiveAway(transfer):
+                self._spawn(self._give_away(transfer))
             case do.HangUp(reason):
                 self._spawn(self._hang_up(reason))
             case do.Changed():
                 self._changed()
+
+    async def _give_away(self, transfer: Transfer) -> None:
+        """Ask for another agent. If it can be had, this session ends, and this task with it."""
+        self._transfer_known.clear()
+        self._asked_for = transfer.agent
+        outcome = await self._bus.transfer(transfer.agent)
+        if outcome is not ControlOutcome.DONE:
+            self.transfer_failed(transfer.agent, "it was refused")
+            return
+        try:
+            async with asyncio.timeout(_TRANSFER_SECONDS):
+                await self._transfer_known.wait()
+        except TimeoutError:
+            self.transfer_failed(transfer.agent, "there was no answer in time")
+
+    def _told(self) -> Expected | None:
+        return self.responses.told
 
     async def _hold(self) -> None:
         if not await self._bus.pause():

@@ -194,6 +194,7 @@ class Session:
             self._turn_spans,
             self._changed,
             self._hang_up,
+            lease.session,
         )
         self._commands = ClientCommands(
             self._conversation, self._realtime, self._apply_settings, self._locked, services.support
@@ -368,7 +369,10 @@ class Session:
             case messages.Transferred():
                 log.info("%s: is with agent %s now", self.id, event.agent)
                 self.ended.set()
+            case messages.TransferFailed():
+                self._conversation.transfer_failed(event.agent, event.message)
             case messages.Ended():
+                await self._conversation.call_ended()
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()
 

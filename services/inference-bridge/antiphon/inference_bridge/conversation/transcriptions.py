@@ -37,7 +37,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     Utterance,
 )
-from antiphon.inference_bridge.turns.expected_answer import expected
+from antiphon.inference_bridge.turns.expected_answer import Expected, expected
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 
@@ -67,17 +67,19 @@ class Transcriptions:
         turn_spans: TurnSpans,
         agents_words: Callable[[], str],
         is_held: Callable[[], bool],
+        told: Callable[[], Expected | None],
         end_of_turn: EndOfTurn | None = None,
         owner: str = "",
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`: ends with the call.
 
         `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held.
+        `told`: what the agent itself says that it has asked for; None: nothing.
         `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._turn_spans = settings, spawn, turn_spans
-        self._agents_words, self._is_held = agents_words, is_held
+        self._agents_words, self._is_held, self._told = agents_words, is_held, told
         self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
         """The id of the item that the caller's speech becomes."""
@@ -286,7 +288,7 @@ class Transcriptions:
     async def _judge_words(self, job: Pending[str], utterance: Utterance) -> None:
         """How much silence ends the turn depends on its words, and on what the agent has asked."""
         turns = self._pipeline.turns
-        asked = expected(self._agents_words(), turns.language)
+        asked = self._told() or expected(self._agents_words(), turns.language)
         turns.evidence(utterance, expected=asked, overlaps=self._is_held())
         try:
             words = await job

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from antiphon.inference_bridge.agents import (
     FunctionCall,
@@ -28,6 +28,7 @@ from antiphon.inference_bridge.agents import (
     ToolRun,
     TransferAfterSpeech,
 )
+from antiphon.inference_bridge.agents.own_tools import items_of
 from antiphon.inference_bridge.replies.parts import part_of
 from antiphon.inference_bridge.replies.reader import AnswerEndedError, Why
 from antiphon.schemas import messages
@@ -54,8 +55,6 @@ MAX_ARGUMENTS: Final = 64 * 1024
 """Characters of the arguments of all function calls of an answer."""
 MAX_OWN_SPEECH: Final = 300.0
 """Seconds of own speech and pauses in one answer."""
-MAX_KEPT_OUTPUT: Final = 16 * 1024
-"""Characters of arguments and of output of a tool that the next instance gets."""
 
 Ask = Callable[[Request, bool], AsyncGenerator[messages.AnyReplyPart, None]]
 """Asks one instance. True: in place of another one."""
@@ -95,7 +94,7 @@ class Answer:
         """Something was handed out behind which no other instance can go on, such as a function call."""
         self.is_whole = False
         """Its end has come."""
-        self._tools: list[dict[str, object]] = []
+        self._tools: list[dict[str, Any]] = []
         self._calls = self._tool_parts = self._arguments = 0
         self._seconds = 0.0
 
@@ -183,18 +182,3 @@ class Answer:
         if len(self.said) > MAX_ANSWER or self._seconds > MAX_OWN_SPEECH or self._tool_parts > MAX_TOOLS:
             limits = f"{MAX_ANSWER} characters, {MAX_OWN_SPEECH:.0f} s of own speech or {MAX_TOOLS // 2} tools"
             raise TooLongError(f"{self._name}: an answer of more than {limits}")
-
-
-def items_of(run: ToolRun) -> list[dict[str, object]]:
-    """A tool that has ended, as items of the realtime protocol: for the next instance, and for the record."""
-    call_id, output = run.call_id or "tool", run.output or ""
-    if len(output) > MAX_KEPT_OUTPUT:
-        output = f"{output[:MAX_KEPT_OUTPUT]}… ({len(output)} characters)"
-    arguments = run.arguments if len(run.arguments) <= MAX_KEPT_OUTPUT else "{}"
-    call: dict[str, object] = {
-        "type": "function_call",
-        "call_id": call_id,
-        "name": run.name,
-        "arguments": arguments or "{}",
-    }
-    return [call, {"type": "function_call_output", "call_id": call_id, "output": output}]
