@@ -1,4 +1,4 @@
-"""What an agent may answer besides text: own audio, pauses, its own tools, a transfer, what it expects. Virtual time."""
+"""What an agent may answer besides text: own audio, pauses, tools of its own, a transfer, what it expects."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from support.processes.text_agent import instance
+from support.spans import recorded_spans
 
-from antiphon.inference_bridge.agents import FollowsCall, FunctionCall, OwnSpeech, ReplyPart, Request, ToolRun
+from antiphon.inference_bridge.agents import FunctionCall, HearsInterruptions, OwnSpeech, ReplyPart, Request, ToolRun
 from antiphon.inference_bridge.agents.profile import FailureSentences
 from antiphon.inference_bridge.agents.text_agent import RemoteTextAgent
 from antiphon.inference_bridge.phrases import phrase
@@ -24,6 +25,7 @@ from antiphon.inference_bridge.replies import attempts, reader
 from antiphon.inference_bridge.replies.attempts import MAX_ANSWER
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import REPLY_INBOXES
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import ReplyAlive, ReplyEnd, ReplyError, ReplyLimits, ReplyState, ReplyText
 
@@ -83,7 +85,7 @@ async def test_the_request_brings_the_call_and_what_was_played_and_the_state_com
     assert first.played == messages.PlayedAnswer(text="Front desk.")
     assert (second.turn, second.state) == (2, {"step": 2})
     assert second.played == messages.PlayedAnswer(text="It is", interrupted=True)
-    assert isinstance(agent, FollowsCall)
+    assert isinstance(agent, HearsInterruptions)
 
 
 async def test_a_turn_that_comes_again_finds_the_state_of_before(bus_client: Client) -> None:
@@ -132,7 +134,7 @@ async def test_closing_an_answer_stops_the_instance_that_makes_it(bus_client: Cl
 
 async def test_the_end_of_a_call_is_told_without_an_answer(bus_client: Client) -> None:
     asked = await answering(bus_client, [])
-    await agent_of(bus_client).ended()
+    agent_of(bus_client).ended()
     async with asyncio.timeout(5):
         while not asked:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -207,3 +209,19 @@ async def test_a_function_call_ends_what_another_instance_can_go_on_with(bus_cli
     asked = await answering(bus_client, [call, ReplyText(number=5, text="lost")])
     assert await parts_of(agent_of(bus_client)) == [FunctionCall("c", "look", "{}")]
     assert len(asked) == 1
+
+
+async def test_the_request_carries_the_turns_trace(bus_client: Client) -> None:
+    headers: list[dict[str, str] | None] = []
+
+    async def on_request(message: Msg) -> None:
+        headers.append(message.headers)
+        await message.respond(messages.encode(ReplyEnd(number=0)))
+
+    await bus_client.subscribe(subjects.agent_reply("desk"), cb=on_request)
+    with recorded_spans() as recorded, spans.current("turn"):
+        await parts_of(agent_of(bus_client))
+    turn = recorded.one("turn").get_span_context()
+    assert turn is not None
+    assert headers[0] is not None
+    assert format(turn.trace_id, "032x") in headers[0]["traceparent"]

@@ -36,6 +36,7 @@ BENCHES: Final = {
     "relay-delay": "relay.relay_delay",
     "setup": "calls.setup",
     "resampling": "models.resampling",
+    "text-agent": "calls.text_agent",
     "transceiver": "media.transceiver",
     "tracing-cost": "calls.tracing_cost",
     "tracing-load": "calls.tracing_load",

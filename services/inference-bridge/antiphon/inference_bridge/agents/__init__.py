@@ -187,11 +187,8 @@ class Agent(Protocol):
 
 
 @runtime_checkable
-class FollowsCall(Protocol):
-    """What an `Agent` has besides if it wants to know more of its call. Called as the agent's own methods are."""
+class HearsInterruptions(Protocol):
+    """What an `Agent` has besides if it wants to know of interruptions. Called as the agent's own methods are."""
 
     def interrupted(self) -> None:
         """Called right before `played`: the reply was cut off before its end."""
-
-    async def ended(self) -> None:
-        """The call is over, and nothing more is asked."""

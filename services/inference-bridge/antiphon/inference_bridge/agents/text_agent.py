@@ -6,6 +6,7 @@ were. So the request is all that an instance needs, and a bridge that takes the 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import AsyncGenerator
@@ -30,12 +31,14 @@ from antiphon.schemas.errors import MalformedError
 
 log = logging.getLogger(__name__)
 
+_TELLING: Final[set[asyncio.Task[None]]] = set()
+"""Ends of calls that are being told: the agents themselves are gone by then."""
 _MAX_PLAYED: Final = 12_000
 """Characters of what was played that are told; the last ones."""
 
 
 class RemoteTextAgent:
-    """The `Agent` of one call, which owns it. Used on the event loop; `FollowsCall`, too."""
+    """The `Agent` of one call, which owns it. Used on the event loop; `HearsInterruptions`, too."""
 
     def __init__(
         self,
@@ -147,8 +150,13 @@ class RemoteTextAgent:
             text, interrupted = str(played.get("text", "")), played.get("interrupted") is True
             self._played = messages.PlayedAnswer(text=text, interrupted=interrupted)
 
-    async def ended(self) -> None:
-        """Tell one of its instances that the call is over. A message that is lost is nothing."""
+    def ended(self) -> None:
+        """The call is over: one of the agent's instances is told. A message that is lost is nothing."""
+        telling = asyncio.get_running_loop().create_task(self._tell_end())
+        _TELLING.add(telling)
+        telling.add_done_callback(_TELLING.discard)
+
+    async def _tell_end(self) -> None:
         asked = messages.ReplyRequest(
             call_id=self._call_id,
             agent=self._agent,

@@ -9,13 +9,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from antiphon.inference_bridge.agents import ReplyPart, Request
+from antiphon.inference_bridge.agents import OwnSpeech, ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
-from antiphon.schemas.messages.replies import ReplyEvent
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +22,13 @@ MAX_REPLY: Final = 20_000
 """Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
 MAX_PREPARED: Final = 200
 """Parts of an answer that are taken from the agent while the answer before is still played; then it has to wait."""
+MAX_PREPARED_SPEECH: Final = 16
+"""Parts ahead where the next one is audio of the agent's own: 2 MiB."""
+_LOOK_AGAIN: Final = 0.05
 STILL_THERE: Final = (
     "The caller has said nothing for a while. Ask in one very short sentence, in the language of the conversation, "
     "whether the caller is still there. Do not repeat what was said before."
 )
-
-_EVENTS: Final[dict[Kind, ReplyEvent]] = {Kind.GREETING: "call_started", Kind.PROMPT: "silence"}
 
 
 def request_for(
@@ -65,7 +65,6 @@ def request_for(
         choice if isinstance(choice, str) else choice.model_dump(),
         None if limit == "inf" else limit,
         language=language,
-        event=_EVENTS.get(response.kind, "turn"),
         keys="".join(words.text or "" for words in response.texts if words.is_keys)[-MAX_KEYS:],
         session=session,
     )
@@ -131,5 +130,7 @@ class PreparedParts:
     async def _fill(self) -> None:
         async with contextlib.aclosing(self._parts) as parts:
             async for part in parts:
+                while isinstance(part, OwnSpeech) and self._queue.qsize() > MAX_PREPARED_SPEECH:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN)  # its samples are large, and there may be none to take them
                 await self._queue.put(part)
         await self._queue.put(None)

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
-from antiphon.inference_bridge.agents import Agent, FollowsCall, ReplyPart
+from antiphon.inference_bridge.agents import Agent, HearsInterruptions, ReplyPart
 from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
@@ -233,13 +233,8 @@ class ResponseTasks:
             if record.playback is not None:
                 record.playback.playout(event)
 
-    async def call_ended(self) -> None:
-        """The call is over for everybody, and not only for this process."""
-        if isinstance(self.agent, FollowsCall):
-            await self.agent.ended()
-
     def close(self) -> None:
-        """Nothing more is to be done here."""
+        """The call has ended."""
         for record in self._records.values():
             self._turns.end(record, "session_closed", self.language, self._voice_of(record))
         self._turns.close(self.language, self._support.voice)
@@ -377,7 +372,7 @@ class ResponseTasks:
         response = record.response
         if not response.on_record:
             return  # its agent was its own
-        if interrupted and isinstance(self.agent, FollowsCall):
+        if interrupted and isinstance(self.agent, HearsInterruptions):
             self.agent.interrupted()
         if response.asked:
             self.agent.played(played)

@@ -187,10 +187,6 @@ class ConversationRunner:
         self._realtime.add_internal({"type": "message", "role": "system", "status": "completed", "content": content})
         self.feed(events.TransferFailed())
 
-    async def call_ended(self) -> None:
-        """The call is over, and not only for this process: the agent may want to know."""
-        await self.responses.call_ended()
-
     def close(self) -> None:
         """The call has ended."""
         self.responses.close()  # before the turns that they answer are dropped

@@ -372,7 +372,6 @@ class Session:
             case messages.TransferFailed():
                 self._conversation.transfer_failed(event.agent, event.message)
             case messages.Ended():
-                await self._conversation.call_ended()
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self.ended.set()
 

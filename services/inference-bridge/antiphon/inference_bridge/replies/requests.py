@@ -26,7 +26,7 @@ def reply_request(request: Request, **more: Any) -> messages.ReplyRequest:
         call_id=more.pop("call_id", ""),
         event=request.event,
         text=request.text,
-        now=request.now.isoformat(timespec="seconds"),
+        now=request.now.isoformat(timespec="milliseconds"),
         language=request.language,
         items=list(request.items[-MAX_ITEMS:]),
         instructions=request.instructions,
