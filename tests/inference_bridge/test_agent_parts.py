@@ -195,3 +195,37 @@ async def test_keys_and_the_clients_settings_are_in_the_request(start: Start) ->
     await asyncio.sleep(3)
     asked = call.agent.requests[0]
     assert (asked.keys, asked.text, asked.event, asked.session) == ("12", "12", "turn", {"voice": "joe"})
+
+
+async def test_a_guess_is_answered_early_and_used_if_the_turn_ends_with_the_same_words(
+    start: Start,
+) -> None:
+    slow = [1.0, "It is ten."]
+    call = start(slow, speculates=True)
+    await call.says("What time is it?", silence=1.0)
+    assert len(call.agent.requests) == 1
+    assert call.agent.requests[0].speculative
+    assert call.agent.requests[0].items[-1]["content"][0]["transcript"] == "What time is it?"
+    await asyncio.sleep(3)
+    assert len(call.agent.requests) == 1, "no second request"
+    assert call.ends == [("completed", "It is ten.")]
+    assert call.agent.told == ["It is ten."]
+
+
+async def test_a_guess_that_was_wrong_is_undone_before_the_agent_is_asked_again(start: Start) -> None:
+    call = start(["Got it. "], ["Thank you."], speculates=True)
+    await call.goes_on("My number is", "My number is five")
+    await asyncio.sleep(4)
+    assert [(request.text, request.speculative) for request in call.agent.requests] == [
+        ("My number is", True),
+        ("My number is five", False),
+    ]
+    assert call.ends == [("completed", "Thank you.")]
+    assert call.agent.told == ["", "Thank you."]
+
+
+async def test_an_agent_that_wants_no_guesses_gets_none(start: Start) -> None:
+    call = start(["It is ten."])
+    await call.says("What time is it?", silence=1.0)
+    await asyncio.sleep(3)
+    assert [request.speculative for request in call.agent.requests] == [False]

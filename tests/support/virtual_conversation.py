@@ -43,7 +43,7 @@ from antiphon.inference_bridge.realtime_protocol.session_settings import Session
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
-from antiphon.inference_bridge.turns.detector import MaybeDone, SpeechStarted, TurnEnded, Utterance
+from antiphon.inference_bridge.turns.detector import MaybeDone, Resumed, SpeechStarted, TurnEnded, Utterance
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.runtime.agent_sessions.session_bus import ControlOutcome
 from antiphon.schemas import messages
@@ -205,6 +205,7 @@ class VirtualConversation:
         patience_ms: int = 2500,
         turn_spans: TurnSpans | None = None,
         session: dict[str, Any] | None = None,
+        speculates: bool = False,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -245,6 +246,7 @@ class VirtualConversation:
             lambda: None,
             self.bus.hang_up,
             session,
+            speculates,
         )
         self.bus.on_playout = self.runner.responses.playout
         self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())
@@ -302,6 +304,19 @@ class VirtualConversation:
         await asyncio.sleep(0.16)
         listener.on_turn_event(MaybeDone(utterance))
         await asyncio.sleep(silence - 0.16)
+        listener.on_turn_event(TurnEnded(utterance))
+
+    async def goes_on(self, first: str, whole: str) -> None:
+        """The caller speaks, pauses, and speaks on; the turn is all of it."""
+        listener, began = self.runner.transcriptions, self.loop.time()
+        listener.on_turn_event(SpeechStarted(int(began * 16000)))
+        await asyncio.sleep(0.5)
+        listener.on_turn_event(MaybeDone(Utterance(first.encode(), int(began * 16000), int(began * 16000) + 8000, 500)))
+        await asyncio.sleep(0.5)
+        listener.on_turn_event(Resumed())
+        await asyncio.sleep(0.5)
+        utterance = Utterance(whole.encode(), int(began * 16000), int(began * 16000) + 24000, 1000)
+        listener.on_turn_event(MaybeDone(utterance))
         listener.on_turn_event(TurnEnded(utterance))
 
     def of(self, *types: str) -> list[dict[str, Any]]:

@@ -121,6 +121,8 @@ class RemoteTextAgent:
         the caller says next, so the agent's state is what it was before.
         """
         answer, self._answer = self._answer, None
+        if answer is None and not text:
+            return  # it was given up before it was asked for
         is_undone = not text and answer is not None and (bool(answer.said.strip()) or self._is_closed)
         if is_undone:
             self._state = self._state_before

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
+from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
 from antiphon.inference_bridge.conversation.tool_runs import ToolRuns
@@ -28,7 +30,7 @@ from antiphon.inference_bridge.conversation.turn_reports import TurnReports
 from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
@@ -88,6 +90,7 @@ class ResponseTasks:
         self._generation, self._is_held = first_generation, is_held
         self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
         self._turns = TurnReports(bus, realtime, turn_spans, spoken_turn, close_turn, spawn)
+        self._guesses = GuessedAnswers(agent, spawn)
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
@@ -119,7 +122,7 @@ class ResponseTasks:
         if command.response.on_record:
             self.told = None
         if command.response.asked:
-            record.agent_before = record.agent.saved()
+            record.agent_before = self._guesses.saved() if record.agent is self.agent else record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
         record.marks.began = record.marks.began or time.time_ns()
         if not command.gated:
@@ -217,7 +220,7 @@ class ResponseTasks:
     def saved_agent(self, answering: Response | None) -> Any:
         """What another process needs of the agent: as it was before it was asked for what is under way."""
         record = self._records.get(answering.rid) if answering is not None else None
-        return record.agent_before if record is not None else self.agent.saved()
+        return record.agent_before if record is not None else self._guesses.saved()
 
     def played_text(self, item_id: str, audio_ms: int) -> str | None:
         """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
@@ -273,7 +276,7 @@ class ResponseTasks:
         rid = record.response.rid
         outcome: events.Outcome = "failed"
         try:
-            parts = self._parts(record)
+            parts = await self._guessed(record) or self._parts(record)
             if not record.gate.is_set():
                 prepared = PreparedParts(parts, self._spawn)
                 try:
@@ -293,6 +296,29 @@ class ResponseTasks:
             hang_up, wanted = record.playback.hang_up, record.playback.transfer
             transfer = Transfer(wanted.agent, wanted.summary) if wanted is not None else None
         self._feed(events.Ended(rid, outcome, played, 0, hang_up, transfer))
+
+    def guess(self, words: str | None) -> None:
+        """The caller may have said this, and the turn may still go on; None: it does."""
+        if words is None:
+            self._guesses.drop()
+            return
+        said = message("guess", "user", "completed", {"type": "input_audio", "transcript": words})
+        response = Response(-1, Kind.TURN, 0.0, text=words)
+        items, settings = [*self._realtime.conversation.items, said], self._settings_of(response)
+        request = request_for(response, settings, self._instructions, items, {}, self.language, self._session)
+        request = replace(request, speculative=True)
+        self._guesses.begin(
+            words,
+            Circumstances(self._settings(), len(items)),
+            lambda: guarded(self.agent.reply(request), "", self._bus.session_id, self.language),
+        )
+
+    async def _guessed(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None] | None:
+        """The answer, if it was asked for before the turn was over."""
+        if record.response.fixed or not record.response.on_record:
+            return None
+        under = Circumstances(self._settings(), len(self._realtime.conversation.items))
+        return await self._guesses.take(record.response, under)
 
     def _parts(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None]:
         response = record.response

@@ -83,12 +83,13 @@ class ConversationRunner:
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
         session: JsonObject | None = None,
+        speculates: bool = False,
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
         another process would need has changed. `hang_up(why)`: ends the call. `session`: the client's settings
-        as in the claim.
+        as in the claim. `speculates`: the agent wants guesses of a turn before it is over.
         """
         self.settings, self._support = settings, support
         state.rules = rules_of(settings, support, patience_ms)
@@ -109,6 +110,7 @@ class ConversationRunner:
             self._agents_words,
             self._is_held,
             self._told,
+            self._guess if speculates else _no_guess,
             end_of_turn,
             bus.session_id,
         )
@@ -290,6 +292,11 @@ class ConversationRunner:
         except TimeoutError:
             self.transfer_failed(transfer.agent, "there was no answer in time")
 
+    def _guess(self, words: str | None) -> None:
+        state = self.core.state
+        is_free = not (state.speech or state.stopping or state.waiting or state.next)
+        self.responses.guess(words if is_free and state.rules.creates_responses else None)
+
     def _told(self) -> Expected | None:
         return self.responses.told
 
@@ -310,3 +317,7 @@ class ConversationRunner:
             item_id=item_id,
         )
         self._realtime.committed(item_id)
+
+
+def _no_guess(words: str | None) -> None:
+    """The agent wants none."""
