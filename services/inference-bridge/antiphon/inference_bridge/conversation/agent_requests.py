@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -68,6 +69,21 @@ def request_for(
         keys="".join(words.text or "" for words in response.texts if words.is_keys)[-MAX_KEYS:],
         session=session,
     )
+
+
+def guess_for(
+    words: str,
+    settings: SessionSettings,
+    instructions: str,
+    items: list[JsonObject],
+    language: str,
+    session: JsonObject,
+) -> Request:
+    """The same of a turn that may go on; `words`: what it says so far, which are not on record yet."""
+    said = message("guess", "user", "completed", {"type": "input_audio", "transcript": words})
+    response = Response(-1, Kind.TURN, 0.0, text=words)
+    request = request_for(response, settings, instructions, [*items, said], {}, language, session)
+    return replace(request, speculative=True)
 
 
 def _with_words(item: JsonObject, words: str) -> JsonObject:

@@ -11,12 +11,17 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from antiphon.inference_bridge.agents import Agent, HearsInterruptions, ReplyPart
-from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
+from antiphon.inference_bridge.conversation.agent_requests import (
+    PreparedParts,
+    fixed_parts,
+    guarded,
+    guess_for,
+    request_for,
+)
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
@@ -30,7 +35,7 @@ from antiphon.inference_bridge.conversation.turn_reports import TurnReports
 from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
@@ -302,15 +307,12 @@ class ResponseTasks:
         if words is None:
             self._guesses.drop()
             return
-        said = message("guess", "user", "completed", {"type": "input_audio", "transcript": words})
-        response = Response(-1, Kind.TURN, 0.0, text=words)
-        items, settings = [*self._realtime.conversation.items, said], self._settings_of(response)
-        request = request_for(response, settings, self._instructions, items, {}, self.language, self._session)
-        request = replace(request, speculative=True)
+        items, settings, language = self._realtime.conversation.items, self._settings(), self.language
+        request = guess_for(words, settings, self._instructions, items, language, self._session)
         self._guesses.begin(
             words,
-            Circumstances(self._settings(), len(items)),
-            lambda: guarded(self.agent.reply(request), "", self._bus.session_id, self.language),
+            Circumstances(settings, len(items) + 1),
+            lambda: guarded(self.agent.reply(request), "", self._bus.session_id, language),
         )
 
     async def _guessed(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None] | None:
@@ -342,7 +344,7 @@ class ResponseTasks:
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
         own = self._settings_of(record.response)
-        put = self._realtime.add_internal if record.response.on_record else _nowhere
+        put = self._realtime.add_internal if record.response.on_record else None
         record.tools = ToolRuns(put, self._turn_spans, record.span, record.marks)
         playback = ResponsePlayback(
             self._bus,
@@ -410,7 +412,3 @@ class ResponseTasks:
             self._realtime.delete(item_id)
         except ClientError:
             log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
-
-
-def _nowhere(item: JsonObject) -> None:
-    """For a response out of band, whose tools are on no record."""

@@ -21,9 +21,13 @@ class ToolRuns:
     """Takes note of the agent's tools. Owned by the response's `ResponseRecord`; used on the event loop."""
 
     def __init__(
-        self, put_on_record: Callable[[JsonObject], None], turn_spans: TurnSpans, span: trace.Span, marks: TurnMarks
+        self,
+        put_on_record: Callable[[JsonObject], None] | None,
+        turn_spans: TurnSpans,
+        span: trace.Span,
+        marks: TurnMarks,
     ) -> None:
-        """`put_on_record`: for the agent alone; nothing where the response is out of band."""
+        """`put_on_record`: for the agent alone; None where the response is out of band."""
         self._put_on_record, self._turn_spans, self._span, self._marks = put_on_record, turn_spans, span, marks
         self._open: dict[str, ToolRun] = {}
 
@@ -55,8 +59,9 @@ class ToolRuns:
         self._write(run)
 
     def _write(self, run: ToolRun) -> None:
-        for item in items_of(run):
-            self._put_on_record(item)
+        if self._put_on_record is not None:
+            for item in items_of(run):
+                self._put_on_record(item)
 
 
 def _key(run: ToolRun) -> str:
