@@ -7,12 +7,12 @@ what happens: the first word, words sent, all generated, ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from antiphon.inference_bridge.agents import Agent, HearsInterruptions, ReplyPart
 from antiphon.inference_bridge.conversation.agent_requests import (
@@ -27,6 +27,7 @@ from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
 from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers
+from antiphon.inference_bridge.conversation.played_ledgers import PlayedLedgers
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
 from antiphon.inference_bridge.conversation.tool_runs import ToolRuns
@@ -40,17 +41,12 @@ from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
 from antiphon.inference_bridge.turns.expected_answer import TOLD, Expected
-from antiphon.runtime.agent_sessions.played_text import PlayedText
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
 from antiphon.schemas.messages.replies import Expected as ToldKind
 
 log = logging.getLogger(__name__)
-
-_LEDGERS: Final = 20
-"""Responses that a client can still truncate by time."""
 
 
 class ResponseTasks:
@@ -99,7 +95,7 @@ class ResponseTasks:
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
-        self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
+        self._ledgers = PlayedLedgers()
 
     # ---- commands of the core --------------------------------------------------------------------------
 
@@ -191,15 +187,16 @@ class ResponseTasks:
 
     def hold(self) -> None:
         """The transceiver plays nothing until `resume`."""
-        for record in self._records.values():
-            if record.playback is not None and record.response.spoken:
-                record.playback.hold()
+        for playback in self._spoken():
+            playback.hold()
 
     def resume(self) -> None:
         """The transceiver plays on."""
-        for record in self._records.values():
-            if record.playback is not None and record.response.spoken:
-                record.playback.resume()
+        for playback in self._spoken():
+            playback.resume()
+
+    def _spoken(self) -> list[ResponsePlayback]:
+        return [each.playback for each in self._records.values() if each.playback is not None and each.response.spoken]
 
     # ---- what others ask -------------------------------------------------------------------------------
 
@@ -229,11 +226,7 @@ class ResponseTasks:
 
     def played_text(self, item_id: str, audio_ms: int) -> str | None:
         """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
-        ledger = self._ledgers.get(item_id)
-        samples = audio_ms * SPEECH_RATE // 1000
-        if ledger is None or samples > ledger.samples:
-            return None
-        return ledger.up_to(samples)
+        return self._ledgers.words(item_id, audio_ms)
 
     def playout(self, event: messages.Playout) -> None:
         """The transceiver reports how far it has played."""
@@ -364,9 +357,7 @@ class ResponseTasks:
         if record.response.spoken:
             record.generation = playback.generation
             self._turns.count()
-        self._ledgers[record.realtime.item_id] = playback.ledger
-        if len(self._ledgers) > _LEDGERS:
-            self._ledgers.popitem(last=False)
+        self._ledgers.add(record.realtime.item_id, playback.ledger)
         return playback
 
     def _expect(self, record: ResponseRecord, kind: ToldKind) -> None:
@@ -408,7 +399,5 @@ class ResponseTasks:
             self.agent.greeting_played(played)
 
     def _take_off_record(self, item_id: str) -> None:
-        try:
+        with contextlib.suppress(ClientError):  # it is off the record already
             self._realtime.delete(item_id)
-        except ClientError:
-            log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
