@@ -97,8 +97,6 @@ class ResponseTasks:
         """What was stopped is closed one after the other."""
         self._ledgers = PlayedLedgers()
 
-    # ---- commands of the core --------------------------------------------------------------------------
-
     def begin(self, command: do.Begin) -> None:
         """The client learns of a response."""
         response = command.response
@@ -197,8 +195,6 @@ class ResponseTasks:
 
     def _spoken(self) -> list[ResponsePlayback]:
         return [each.playback for each in self._records.values() if each.playback is not None and each.response.spoken]
-
-    # ---- what others ask -------------------------------------------------------------------------------
 
     @property
     def language(self) -> str:
