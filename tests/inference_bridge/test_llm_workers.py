@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime
-from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -18,15 +17,15 @@ from support.models.plain_chat_server import chat_server
 from support.processes.bridge import StartBridge, agent_is_there
 
 from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Usage
-from antiphon.inference_bridge.agents.chat_answer import MAX_ANSWER
 from antiphon.inference_bridge.agents.chat_history import CONTINUE
-from antiphon.inference_bridge.agents.tool_calls import MAX_CALLS
-from antiphon.inference_bridge.models.remote import language_model, wire
-from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel, packed
+from antiphon.inference_bridge.models.remote import wire
+from antiphon.inference_bridge.models.remote.language_model import RemoteLanguageModel
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.conversation import message
+from antiphon.inference_bridge.replies import reader
+from antiphon.inference_bridge.replies.attempts import MAX_ANSWER, MAX_CALLS
 from antiphon.runtime.nats import connection, service_discovery
-from antiphon.schemas import subjects
+from antiphon.schemas import messages, subjects
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
 APOLOGY, TOO_LONG = phrase("apology"), phrase("too_long")
@@ -55,15 +54,15 @@ async def answer(client: Client, timeout: float = 15.0) -> str:
     return "".join([part async for part in RemoteLanguageModel(client, timeout).reply(ASKED) if isinstance(part, str)])
 
 
-async def answering(client: Client, *answers: list[Any] | None) -> list[int]:
+async def answering(client: Client, *answers: list[messages.AnyReplyPart] | None) -> list[int]:
     """A worker that the test plays: one answer per request, None for silence. Returns a counter of requests."""
     asked: list[int] = []
 
     async def on_request(request: Msg) -> None:
         said = answers[min(len(asked), len(answers) - 1)]
         asked.append(1)
-        for fields in said or ():
-            await request.respond(wire.pack(*fields))
+        for part in said or ():
+            await request.respond(messages.encode(part))
 
     await client.subscribe(subjects.worker("llm"), cb=on_request)
     await connection.flush(client)
@@ -131,10 +130,16 @@ def test_a_worker_without_a_server_says_so_in_one_line() -> None:
 async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
-    whole = [["alive", ""], ["text", "Half past ten.", 0], ["call", "c", "look", "{}"], ["usage", 4, 2]]
-    whole += [["incomplete", "content_filter"], ["end", ""]]
-    asked = await answering(bus_client, None, [["error", "full", True]], whole)
+    monkeypatch.setattr(reader, "SILENT_SECONDS", 0.3)
+    whole: list[messages.AnyReplyPart] = [
+        messages.ReplyAlive(),
+        messages.ReplyText(number=0, text="Half past ten."),
+        messages.ReplyCall(number=1, call_id="c", name="look", arguments="{}"),
+        messages.ReplyUsage(number=2, input_tokens=4, output_tokens=2),
+        messages.ReplyIncomplete(number=3, reason="content_filter"),
+        messages.ReplyEnd(number=4),
+    ]
+    asked = await answering(bus_client, None, [messages.ReplyError(message="full", busy=True)], whole)
     parts = [part async for part in RemoteLanguageModel(bus_client, 15).reply(ASKED)]
     assert parts == ["Half past ten.", FunctionCall("c", "look", "{}"), Usage(4, 2), Incomplete("content_filter")]
     assert len(asked) == 3
@@ -144,21 +149,12 @@ async def test_a_silent_worker_and_a_busy_one_are_left_for_another(
 async def test_a_piece_that_was_lost_is_noticed_and_when_nobody_can_the_caller_hears_an_apology(
     bus_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(language_model, "LLM_TIMEOUT", 0.3)
+    monkeypatch.setattr(reader, "SILENT_SECONDS", 0.3)
     assert await answer(bus_client) == APOLOGY, "no worker at all"
-    asked = await answering(bus_client, [["text", "Half ", 0], ["text", "ten.", 2]])
+    pieces = [messages.ReplyText(number=0, text="Half "), messages.ReplyText(number=2, text="ten.")]
+    asked = await answering(bus_client, [*pieces])
     assert await answer(bus_client) == f"Half Half Half  {APOLOGY}", "each try tells the next what was said"
     assert len(asked) == 3
-
-
-@pytest.mark.pure
-def test_a_conversation_that_is_too_long_for_nats_is_sent_without_its_beginning() -> None:
-    items = [
-        message(f"item_{n}", "user", "completed", {"type": "input_text", "text": "x" * 100_000}) for n in range(20)
-    ]
-    _, data = wire.unpack(packed(Request("?", ASKED.now, items)), str, bytes)
-    assert len(data) <= wire.MAX_REQUEST
-    assert language_model.REQUEST.validate_json(data).items[-1]["id"] == "item_19"
 
 
 @pytest.mark.process
@@ -187,7 +183,7 @@ async def test_a_call_whose_only_language_model_dies_in_mid_sentence_hears_an_ap
 
 @pytest.mark.process
 async def test_a_worker_that_sends_words_without_an_end_is_cut_with_a_word_of_apology(bus_client: Client) -> None:
-    await answering(bus_client, [["text", "and so on " * 100, number] for number in range(500)])
+    await answering(bus_client, [messages.ReplyText(number=number, text="and so on " * 100) for number in range(500)])
     text = await answer(bus_client)
     assert text.endswith(TOO_LONG)
     assert len(text) <= MAX_ANSWER + 100
@@ -195,14 +191,13 @@ async def test_a_worker_that_sends_words_without_an_end_is_cut_with_a_word_of_ap
 
 @pytest.mark.process
 async def test_a_worker_that_only_shows_life_is_left_in_time(bus_client: Client) -> None:
-    await answering(bus_client, [["alive", ""]] * 30_000)
+    await answering(bus_client, [messages.ReplyAlive()] * 30_000)
     assert await asyncio.wait_for(answer(bus_client, timeout=0.1), 20) == APOLOGY
 
 
 @pytest.mark.process
 async def test_a_worker_that_calls_functions_without_an_end_is_left(bus_client: Client) -> None:
-    await answering(bus_client, [["call", "x" * 1000, "look", "{}"]] * 1000)
+    calls = [messages.ReplyCall(number=n, call_id="x", name="look", arguments="{}") for n in range(1000)]
+    await answering(bus_client, [*calls])
     async with aclosing(RemoteLanguageModel(bus_client, 15).reply(ASKED)) as parts:
-        calls = [part async for part in parts]
-    assert len(calls) <= MAX_CALLS
-    assert all(len(call.call_id) <= 64 for call in calls if isinstance(call, FunctionCall))
+        assert len([part async for part in parts]) <= MAX_CALLS

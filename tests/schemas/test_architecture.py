@@ -103,10 +103,13 @@ INSIDE: Final = {
     "inference_bridge.stt": "languages",
     "inference_bridge.tts": "languages",
     "inference_bridge.realtime_protocol": "languages turns.turn_settings",
-    "inference_bridge.agents": "languages phrases realtime_protocol retry_after",
+    "inference_bridge.agents": "languages phrases realtime_protocol replies retry_after",
+    "inference_bridge.replies": "agents",
     "inference_bridge.turns": "languages stt.chunking",
     "inference_bridge.input": "models.voice_activity turns",
-    "inference_bridge.models": "agents languages phrases retry_after settings stt tts turns.window unless_stopped",
+    "inference_bridge.models": (
+        "agents languages phrases replies retry_after settings stt tts turns.window unless_stopped"
+    ),
     "inference_bridge.conversation": (
         "agents dispatch.conversation_snapshot input languages models phrases realtime_protocol stt.local_agreement "
         "tts turns"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.pure
 NO_JSON = {"", "AudioFrame", "msgpack"}
 PARTS = {"cluster": 1, "slot": 2, "epoch": 3, "number": 4, "header": b"\x02\x00"}
 """Arguments that are no names."""
-WITHOUT_PARTS = {"flow_find", "calls_list"}
+WITHOUT_PARTS = {"flow_find", "calls_list", "worker_llm"}
 """Constants instead of functions."""
 
 
@@ -48,7 +48,11 @@ def test_every_wildcard_constant_is_a_pattern_with_stars() -> None:
     patterns = {re.sub("<[a-z]+>", "*", subject.pattern) for subject in SUBJECTS.values()}
     constants = {value for name, value in vars(subjects).items() if name.startswith("ANY_")}
     assert constants <= patterns
-    assert {SUBJECTS[name].pattern for name in WITHOUT_PARTS} == {subjects.FLOW_FIND, subjects.CALLS_LIST}
+    assert {SUBJECTS[name].pattern for name in WITHOUT_PARTS} == {
+        subjects.FLOW_FIND,
+        subjects.CALLS_LIST,
+        subjects.WORKER_LLM,
+    }
 
 
 def test_the_messages_of_the_table_exist() -> None:

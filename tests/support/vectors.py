@@ -604,6 +604,7 @@ def subject_names() -> dict[str, Any]:
                 "subject": subjects.process_drain("antiphon-relay", "Ab1"),
             },
             "flow_find": {"subject": subjects.FLOW_FIND},
+            "worker_llm": {"subject": subjects.WORKER_LLM},
         },
         "malformed_names": ["", "a.b", "a b", "*", ">", "é", "a" * 65, "a\n"],
     }

@@ -19,13 +19,20 @@ import pytest
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
 from antiphon.inference_bridge.agents.profile import AgentProfile
-from antiphon.inference_bridge.conversation import response_playback, response_tasks, runner, transcriptions
+from antiphon.inference_bridge.conversation import (
+    response_playback,
+    response_tasks,
+    runner,
+    speech_frames,
+    transcriptions,
+)
 from antiphon.inference_bridge.conversation import turn_spans as turn_spans_module
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.state import State
-from antiphon.inference_bridge.conversation.response_playback import FRAME, Speech
+from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.runner import ConversationRunner
+from antiphon.inference_bridge.conversation.speech_frames import FRAME
 from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.threads import Urgency
@@ -37,8 +44,9 @@ from antiphon.inference_bridge.realtime_protocol.session_settings import Session
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
-from antiphon.inference_bridge.turns.detector import MaybeDone, SpeechStarted, TurnEnded, Utterance
+from antiphon.inference_bridge.turns.detector import MaybeDone, Resumed, SpeechStarted, TurnEnded, Utterance
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome
 from antiphon.schemas import messages
 
 Part = ReplyPart | float
@@ -121,6 +129,8 @@ class _Transceiver:
         """Each frame played: when, its generation, whether it is speech."""
         self.flushes = 0
         self.hung_up = ""
+        self.transfers: list[tuple[float, str]] = []
+        """When which agent was asked for."""
         self.reports: list[messages.ReportTurn] = []
         self.on_playout: Callable[[messages.Playout], None] = lambda event: None
         self._queue: list[tuple[int, bytes, int]] = []
@@ -155,6 +165,10 @@ class _Transceiver:
 
     async def hang_up(self, reason: str = "") -> None:
         self.hung_up = reason
+
+    async def transfer(self, agent: str) -> ControlOutcome:
+        self.transfers.append((asyncio.get_running_loop().time(), agent))
+        return ControlOutcome.DONE
 
     async def run(self) -> None:
         ticks = 0
@@ -194,6 +208,8 @@ class VirtualConversation:
         patience_ms: int = 2500,
         turn_spans: TurnSpans | None = None,
         profile: AgentProfile | None = None,
+        session: dict[str, Any] | None = None,
+        speculates: bool = False,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -202,7 +218,7 @@ class VirtualConversation:
         clock = SimpleNamespace(
             monotonic=loop.time, time=loop.time, time_ns=lambda: int(loop.time() * 1e9), perf_counter=time.perf_counter
         )
-        for module in (response_playback, response_tasks, runner, transcriptions, turn_spans_module):
+        for module in (response_playback, response_tasks, runner, speech_frames, transcriptions, turn_spans_module):
             monkeypatch.setattr(module, "time", clock)
         self.events: list[dict[str, Any]] = []
         self.agent = Agent(answers)
@@ -233,7 +249,8 @@ class VirtualConversation:
             turn_spans,
             lambda: None,
             self.bus.hang_up,
-            profile or AgentProfile("agent", lambda _: self.agent),
+            profile or AgentProfile("agent", lambda _: self.agent, speculates=speculates),
+            session,
         )
         self.bus.on_playout = self.runner.responses.playout
         self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())
@@ -291,6 +308,19 @@ class VirtualConversation:
         await asyncio.sleep(0.16)
         listener.on_turn_event(MaybeDone(utterance))
         await asyncio.sleep(silence - 0.16)
+        listener.on_turn_event(TurnEnded(utterance))
+
+    async def goes_on(self, first: str, whole: str) -> None:
+        """The caller speaks, pauses, and speaks on; the turn is all of it."""
+        listener, began = self.runner.transcriptions, self.loop.time()
+        listener.on_turn_event(SpeechStarted(int(began * 16000)))
+        await asyncio.sleep(0.5)
+        listener.on_turn_event(MaybeDone(Utterance(first.encode(), int(began * 16000), int(began * 16000) + 8000, 500)))
+        await asyncio.sleep(0.5)
+        listener.on_turn_event(Resumed())
+        await asyncio.sleep(0.5)
+        utterance = Utterance(whole.encode(), int(began * 16000), int(began * 16000) + 24000, 1000)
+        listener.on_turn_event(MaybeDone(utterance))
         listener.on_turn_event(TurnEnded(utterance))
 
     def of(self, *types: str) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ BENCHES: Final = {
     "scenario": "turns.scenario",
     "setup": "calls.setup",
     "resampling": "models.resampling",
+    "text-agent": "calls.text_agent",
     "transceiver": "media.transceiver",
     "tracing-cost": "calls.tracing_cost",
     "tracing-load": "calls.tracing_load",

@@ -85,6 +85,7 @@ SUBJECTS: Final = {
     "agent_announce": Subject(f"{PREFIX}.agent.<name>.announce", "text agent", "TextAgentAnnouncement"),
     "agent_reply": Subject(f"{PREFIX}.agent.<name>.reply", "inference bridge", "ReplyRequest", "ReplyPart"),
     "worker": Subject(f"{PREFIX}.worker.<kind>", "inference bridge", "msgpack", "msgpack"),
+    "worker_llm": Subject(f"{PREFIX}.worker.llm", "inference bridge", "ReplyRequest", "ReplyPart"),
     "audio_in": Subject(f"{_SESSION}.audio.in", "transceiver", "AudioFrame"),
     "audio_out": Subject(f"{_SESSION}.audio.out", "agent", "AudioFrame"),
     "data_in": Subject(f"{_SESSION}.data.in", "transceiver, signaling (side channel)", "DataMessage"),
@@ -103,7 +104,8 @@ SUBJECTS: Final = {
     "process_drain": Subject(f"{PREFIX}.drain.<service>.<id>", "signaling, operator", "Drain", "ControlReply"),
     "flow_find": Subject(f"{PREFIX}.flow.find", "relay", "FlowFind", "FlowOwner"),
 }
-"""Name -> subject. The function of the same name builds it; those without parts are `FLOW_FIND` and `CALLS_LIST`."""
+"""Name -> subject. The function of the same name builds it. Those without parts are the constants `FLOW_FIND`,
+`CALLS_LIST` and `WORKER_LLM`."""
 CROSSES: Final = frozenset(
     {
         "transceiver_announce",
@@ -144,6 +146,8 @@ ANY_CALL_TIMELINE: Final = _any("call_timeline")
 ANY_CALL_ENDED: Final = _any("call_ended")
 ANY_WEBHOOK: Final = _any("webhook")
 CALLS_LIST: Final = SUBJECTS["calls_list"].pattern
+WORKER_LLM: Final = SUBJECTS["worker_llm"].pattern
+"""Request, with a stream of answers: one turn for any worker of the language model; also `worker("llm")`."""
 
 _AGENT_BEAT: Final = _reader("agent_beat")
 _AGENT_ANNOUNCE: Final = _reader("agent_announce")
@@ -304,7 +308,10 @@ def agent_reply(name: str) -> str:
 
 
 def worker(kind: str) -> str:
-    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`."""
+    """Request/reply, replies may stream: a model worker of a kind, `stt`, `tts` or `llm`.
+
+    Speech is in msgpack; a language model's worker is asked as a text agent is (`worker_llm`).
+    """
     return _FORMS["worker"].format(kind=_token("worker kind", kind))
 
 

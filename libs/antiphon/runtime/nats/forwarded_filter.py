@@ -8,7 +8,7 @@ from nats.aio.subscription import Subscription
 
 from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.nats import forwarded
-from antiphon.runtime.nats.access import Access
+from antiphon.runtime.nats.access import REPLY_INBOXES, Access
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class ForwardedFilter:
     def __init__(self, access: Access) -> None:
         self.refused_messages = 0
         """Messages that were dropped, and values that were emptied."""
-        self._own_inboxes = f"{access.inbox_prefix}.", f"{access.register_inbox_prefix}."
+        self._own_inboxes = f"{access.inbox_prefix}.", f"{access.register_inbox_prefix}.", f"{REPLY_INBOXES}."
         self._log = BoundedLog(log)
 
     def drops(self, subscription: Subscription | None, reply: bytes, data: bytes, headers: bytes | None) -> bool:

@@ -79,8 +79,6 @@ class ReplyRequest(Message):
     """What the agent's last `ReplyState` of this call held."""
     speculative: bool = False
     """A guess: the turn may go on. The answer is not spoken unless the turn ends with the same words."""
-    handed: dict[str, Any] | None = None
-    """What the agent before has given along with the call: `from`, `summary`."""
 
 
 class ReplyText(Message):
@@ -166,7 +164,9 @@ class ReplyTransfer(Message):
     agent: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Its name."""
     summary: str = Field(default="", max_length=4000)
-    """For the next agent; empty: it gets the conversation."""
+    """For the next agent, which gets the conversation besides."""
+    silent: bool = False
+    """The next agent does not greet: it answers what the caller has said last."""
 
 
 class ReplyPerson(Message):

@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
-
-from pydantic import Field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from antiphon.schemas.messages.replies import Expected, ReplyEvent
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be answered, and under which settings. A value; model workers get it as JSON."""
+    """What is to be answered, and under which settings. A value; what is asked on NATS gets it as `ReplyRequest`."""
 
     text: str
     """The caller's words since the last answer; empty if the client has asked for an answer without any."""
@@ -32,8 +30,8 @@ class Request:
     max_output_tokens: int | None = None
     language: str = "en"
     """Of the session: what the agent answers in."""
-    already_spoken: Annotated[str, Field(validation_alias="said", serialization_alias="said")] = ""
-    """Prefix of the reply that a failed model has already spoken; continue after it. Workers on NATS call it `said`."""
+    already_spoken: str = ""
+    """Prefix of the reply that a failed model has already spoken; continue after it."""
     event: ReplyEvent = "turn"
     """Why the agent is asked."""
     keys: str = ""
@@ -54,6 +52,8 @@ class HandOver:
     """A person should take over. `offered`: the agent has asked; `accepted`: the caller wants it. A value."""
 
     state: Literal["offered", "accepted"]
+    summary: str = ""
+    """For that person."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class TransferAfterSpeech:
 
     agent: str
     summary: str = ""
-    """For the next agent; empty: it gets the conversation."""
+    """For the next agent, which gets the conversation besides."""
+    silent: bool = False
+    """The next agent does not greet: it answers what the caller has said last."""
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,11 @@ class Agent(Protocol):
 
     def ended(self) -> None:
         """The call is over, or another agent has it now. Called last, once; never where another process goes on."""
+
+
+@runtime_checkable
+class HearsInterruptions(Protocol):
+    """What an `Agent` has besides if it wants to know of interruptions. Called as the agent's own methods are."""
+
+    def interrupted(self) -> None:
+        """Called right before `played`: the reply was cut off before its end."""

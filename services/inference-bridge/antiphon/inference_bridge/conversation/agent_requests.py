@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from antiphon.inference_bridge.agents import ReplyPart, Request
-from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.agents import OwnSpeech, ReplyPart, Request
+from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
+from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
@@ -22,6 +24,9 @@ MAX_REPLY: Final = 20_000
 """Characters of an answer, some 20 minutes of speech, whatever agent makes it; the rest is not asked for."""
 MAX_PREPARED: Final = 200
 """Parts of an answer that are taken from the agent while the answer before is still played; then it has to wait."""
+MAX_PREPARED_SPEECH: Final = 16
+"""Parts ahead where the next one is audio of the agent's own: 2 MiB."""
+_LOOK_AGAIN: Final = 0.05
 STILL_THERE: Final = (
     "The caller has said nothing for a while. Ask in one very short sentence, in the language of the conversation, "
     "whether the caller is still there. Do not repeat what was said before."
@@ -39,13 +44,14 @@ def request_for(
     items: list[JsonObject],
     written: Mapping[str, str],
     language: str,
+    session: JsonObject,
     reads_events: bool = False,
 ) -> Request:
     """What the agent is asked for this response.
 
     `settings`: of this response. `instructions`: for a session that has none. `items`: on record. `written`: by item
-    id, the words of messages that are still being played; the record holds them only when they were. `reads_events`:
-    as in the agent's profile.
+    id, the words of messages that are still being played; the record holds them only when they were. `session`: the
+    client's settings as in the claim. `reads_events`: as in the agent's profile.
     """
     asked = response.parameters if isinstance(response.parameters, ResponseParameters) else ResponseParameters()
     text = response.text
@@ -68,7 +74,24 @@ def request_for(
         None if limit == "inf" else limit,
         language=language,
         event=event,
+        keys="".join(words.text or "" for words in response.texts if words.is_keys)[-MAX_KEYS:],
+        session=session,
     )
+
+
+def guess_for(
+    words: str,
+    settings: SessionSettings,
+    instructions: str,
+    items: list[JsonObject],
+    language: str,
+    session: JsonObject,
+) -> Request:
+    """The same of a turn that may go on; `words`: what it says so far, which are not on record yet."""
+    said = message("guess", "user", "completed", {"type": "input_audio", "transcript": words})
+    response = Response(-1, Kind.TURN, 0.0, text=words)
+    request = request_for(response, settings, instructions, [*items, said], {}, language, session)
+    return replace(request, speculative=True)
 
 
 def _with_words(item: JsonObject, words: str) -> JsonObject:
@@ -131,5 +154,7 @@ class PreparedParts:
     async def _fill(self) -> None:
         async with contextlib.aclosing(self._parts) as parts:
             async for part in parts:
+                while isinstance(part, OwnSpeech) and self._queue.qsize() > MAX_PREPARED_SPEECH:  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_AGAIN)  # its samples are large, and there may be none to take them
                 await self._queue.put(part)
         await self._queue.put(None)

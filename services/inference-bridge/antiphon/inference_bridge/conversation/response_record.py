@@ -9,14 +9,16 @@ from typing import Any
 
 from opentelemetry import trace
 
-from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.agents import Agent, ToolRun
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Response
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback
+from antiphon.inference_bridge.conversation.tool_runs import ToolRuns
 from antiphon.inference_bridge.conversation.turn_parts import MAX_TOOLS, TurnMarks
 from antiphon.inference_bridge.conversation.turn_spans import TurnSpans
 from antiphon.inference_bridge.realtime_protocol.server_events import RealtimeResponse
+from antiphon.schemas.messages.replies import Expected
 
 
 @dataclass(eq=False)
@@ -36,6 +38,8 @@ class ResponseRecord:
     task: asyncio.Task[None] | None = None
     agent_before: Any = None
     """`Agent.saved()` before the agent was asked."""
+    tools: ToolRuns | None = None
+    """The agent's own; None before there is an answer."""
     generation: int = 0
     """Under which its turn is reported: the first of its speech; 0: it has none."""
 
@@ -49,8 +53,12 @@ class PlaybackReport:
         record: ResponseRecord,
         on_first_audio: Callable[[ResponseRecord], None],
         turn_spans: TurnSpans,
+        on_expected: Callable[[Expected], None],
+        on_person: Callable[[str], None],
     ) -> None:
-        """`feed`: takes events of the core."""
+        """`feed`: takes events of the core. `on_person`: a person should take over, with what to tell that person."""
+        self._on_person = on_person
+        self._on_expected = on_expected
         self._turn_spans = turn_spans
         self._feed, self._record, self._on_first_audio = feed, record, on_first_audio
         self._rid = record.response.rid
@@ -72,6 +80,18 @@ class PlaybackReport:
             self._record.marks.tools.append(name)
         self._turn_spans.tool_called(self._record.span, call_id, name)
         self._feed(events.Called(self._rid, call_id))
+
+    def tool(self, run: ToolRun) -> None:
+        if self._record.tools is not None:
+            self._record.tools.take(run)
+
+    def expects(self, kind: Expected) -> None:
+        self._on_expected(kind)
+        if kind != "anything":
+            self._feed(events.Expects(self._rid))
+
+    def wants_person(self, summary: str) -> None:
+        self._on_person(summary)
 
     def generated(self) -> None:
         self._feed(events.Generated(self._rid))

@@ -7,41 +7,47 @@ what happens: the first word, words sent, all generated, ended.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any, Final
+from functools import partial
+from typing import Any
 
-from opentelemetry import trace
-
-from antiphon.inference_bridge.agents import Agent, ReplyPart
+from antiphon.inference_bridge.agents import Agent, HearsInterruptions, ReplyPart
 from antiphon.inference_bridge.agents.profile import AgentProfile
-from antiphon.inference_bridge.conversation.agent_requests import PreparedParts, fixed_parts, guarded, request_for
+from antiphon.inference_bridge.conversation.agent_requests import (
+    PreparedParts,
+    fixed_parts,
+    guarded,
+    guess_for,
+    request_for,
+)
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.state import Kind, Response
+from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
+from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers
+from antiphon.inference_bridge.conversation.played_ledgers import PlayedLedgers
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
+from antiphon.inference_bridge.conversation.tool_runs import ToolRuns
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
-from antiphon.inference_bridge.conversation.turn_parts import TurnMarks, parts_of
-from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans, traceparent
+from antiphon.inference_bridge.conversation.turn_reports import TurnReports
+from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
+from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.inference_bridge.tts.synthesizer import SPEECH_RATE
-from antiphon.runtime.agent_sessions.played_text import PlayedText
+from antiphon.inference_bridge.turns.expected_answer import TOLD, Expected
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
+from antiphon.schemas.messages.replies import Expected as ToldKind
 
 log = logging.getLogger(__name__)
-
-_LEDGERS: Final = 20
-"""Responses that a client can still truncate by time."""
 
 
 class ResponseTasks:
@@ -69,28 +75,29 @@ class ResponseTasks:
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
         turn_spans: TurnSpans,
         profile: AgentProfile,
+        session: JsonObject,
     ) -> None:
         """`feed`: takes events of the core. `make_agent`: another agent, for responses out of band.
 
         `instructions`: for a session that has none. `first_generation`: below the first response's. `is_held`: the
         core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`: ends with the
-        call. `profile`: of the agent.
+        call. `profile`: of the agent. `session`: the client's settings as in the claim.
         """
+        self._session = session
+        self.told: Expected | None = None
+        """What the agent has said that the caller will say next; None: it has not."""
         self.agent = agent
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
         self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
         self._support, self._profile = support, profile
-        self._generation, self._is_held, self._spoken_turn = first_generation, is_held, spoken_turn
+        self._generation, self._is_held = first_generation, is_held
         self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
-        self._turns_reported = 0
-        self._waiting_turn: tuple[trace.Span, TurnMarks] | None = None
-        """Of a caller whose answer was a function's call without a word: the answer behind its output is the turn's."""
+        self._turns = TurnReports(bus, realtime, turn_spans, spoken_turn, close_turn, spawn)
+        self._guesses = GuessedAnswers(agent, spawn)
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
-        self._ledgers: OrderedDict[str, PlayedText] = OrderedDict()
-
-    # ---- commands of the core --------------------------------------------------------------------------
+        self._ledgers = PlayedLedgers()
 
     def begin(self, command: do.Begin) -> None:
         """The client learns of a response."""
@@ -113,8 +120,10 @@ class ResponseTasks:
         record = self._record(command.response)
         if command.response.preamble and command.response.by_client:
             record.agent.greeting_played(command.response.preamble)
+        if command.response.on_record:
+            self.told = None
         if command.response.asked:
-            record.agent_before = record.agent.saved()
+            record.agent_before = self._guesses.saved() if record.agent is self.agent else record.agent.saved()
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
         record.marks.began = record.marks.began or time.time_ns()
         if not command.gated:
@@ -145,6 +154,8 @@ class ResponseTasks:
     def settle(self, command: do.Settle) -> None:
         """A response is over."""
         record = self._records.pop(command.response.rid)
+        if record.tools is not None:
+            record.tools.close()
         if record.realtime is not None:
             failure = "no speech could be made of the answer" if command.outcome == "failed" else ""
             try:
@@ -154,11 +165,11 @@ class ResponseTasks:
         if command.undone and command.played and record.realtime is not None:
             self._take_off_record(record.realtime.item_id)
         if not command.response.presumed:
-            self._tell_agent(record, "" if command.undone else command.played)
+            self._tell_agent(record, "" if command.undone else command.played, command.outcome == "cancelled")
         ends: End = "completed"
         if command.outcome != "completed":
             ends = "interrupted" if command.outcome == "cancelled" else "failed"
-        self._end_turn(record, ends)
+        self._turns.end(record, ends, self.language, self._voice_of(record))
 
     def drop(self, command: do.Drop) -> None:
         """There was nothing to answer."""
@@ -176,17 +187,16 @@ class ResponseTasks:
 
     def hold(self) -> None:
         """The transceiver plays nothing until `resume`."""
-        for record in self._records.values():
-            if record.playback is not None and record.response.spoken:
-                record.playback.hold()
+        for playback in self._spoken():
+            playback.hold()
 
     def resume(self) -> None:
         """The transceiver plays on."""
-        for record in self._records.values():
-            if record.playback is not None and record.response.spoken:
-                record.playback.resume()
+        for playback in self._spoken():
+            playback.resume()
 
-    # ---- what others ask -------------------------------------------------------------------------------
+    def _spoken(self) -> list[ResponsePlayback]:
+        return [each.playback for each in self._records.values() if each.playback is not None and each.response.spoken]
 
     @property
     def language(self) -> str:
@@ -210,15 +220,11 @@ class ResponseTasks:
     def saved_agent(self, answering: Response | None) -> Any:
         """What another process needs of the agent: as it was before it was asked for what is under way."""
         record = self._records.get(answering.rid) if answering is not None else None
-        return record.agent_before if record is not None else self.agent.saved()
+        return record.agent_before if record is not None else self._guesses.saved()
 
     def played_text(self, item_id: str, audio_ms: int) -> str | None:
         """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
-        ledger = self._ledgers.get(item_id)
-        samples = audio_ms * SPEECH_RATE // 1000
-        if ledger is None or samples > ledger.samples:
-            return None
-        return ledger.up_to(samples)
+        return self._ledgers.words(item_id, audio_ms)
 
     def playout(self, event: messages.Playout) -> None:
         """The transceiver reports how far it has played."""
@@ -229,8 +235,8 @@ class ResponseTasks:
     def close(self, goes_on: bool = False) -> None:
         """The call has ended; or it `goes_on` in another process."""
         for record in self._records.values():
-            self._end_turn(record, "session_closed")
-        self._give_up_waiting("session_closed")
+            self._turns.end(record, "session_closed", self.language, self._voice_of(record))
+        self._turns.close(self.language, self._support.voice)
         ended = getattr(self.agent, "ended", None)  # a scripted class that was written before there was one has none
         if ended is not None and not goes_on:
             ended()
@@ -240,14 +246,7 @@ class ResponseTasks:
     def _record(self, response: Response) -> ResponseRecord:
         record = self._records.get(response.rid)
         if record is None:
-            turns = [turn for words in response.texts if (turn := self._spoken_turn(words.key)) is not None]
-            if turns:
-                self._give_up_waiting("interrupted")
-                span, marks = turns[-1].span, turns[-1].marks
-            elif self._waiting_turn is not None and response.kind is Kind.CLIENT and response.on_record:
-                (span, marks), self._waiting_turn = self._waiting_turn, None
-            else:
-                span, marks = self._turn_spans.turn(None, response.kind.name.lower()), TurnMarks()
+            span, marks = self._turns.begin(response, self.language, self._support.voice)
             record = self._records[response.rid] = ResponseRecord(response, span, marks, self._agent_for(response))
         return record
 
@@ -256,43 +255,8 @@ class ResponseTasks:
         asked = response.parameters if isinstance(response.parameters, ResponseParameters) else None
         return self._settings().for_response(asked, self._support).settings
 
-    def _end_turn(self, record: ResponseRecord, end: End) -> None:
-        """A response is over: its turn is reported and becomes spans, unless it waits for a function's output."""
-        response, marks, realtime = record.response, record.marks, record.realtime
-        waits = end == "completed" and marks.is_spoken and not marks.published and response.on_record
-        waits = waits and realtime is not None and realtime.calls
-        for words in response.texts:
-            turn = self._spoken_turn(words.key)
-            self._close_turn(words.key, "", turn is not None and turn.span is not record.span)
-        if waits:
-            self._give_up_waiting("interrupted")
-            self._waiting_turn = record.span, marks
-            return
-        if record.generation and end != "session_closed":
-            self._report(record, end)
-        own = self._settings_of(response)
-        tokens = realtime.tokens if realtime is not None else (0, 0)
-        self._turn_spans.end(record.span, marks, end, self.language, own.voice or self._support.voice, tokens)
-
-    def _give_up_waiting(self, end: End) -> None:
-        if self._waiting_turn is not None:
-            (span, marks), self._waiting_turn = self._waiting_turn, None
-            self._turn_spans.end(span, marks, end, self.language, self._support.voice, (0, 0))
-
-    def _report(self, record: ResponseRecord, end: End | None = None) -> None:
-        """The transceiver adds what it measures: for operators. A report that is lost is nothing."""
-        marks = record.marks
-        turn = messages.Turn(
-            number=max(1, self._turns_reported),
-            generation=record.generation,
-            began=marks.began / 1e9,
-            parts=parts_of(marks),
-            end=end,
-            tools=[name[:64] for name in marks.tools],
-            trace=traceparent(record.span),
-        )
-        report = messages.ReportTurn(turn=turn, last_sample=marks.last_sample, published=marks.published / 1e9)
-        self._spawn(self._bus.report_turn(report))
+    def _voice_of(self, record: ResponseRecord) -> str:
+        return self._settings_of(record.response).voice or self._support.voice
 
     def _agent_for(self, response: Response) -> Agent:
         if response.on_record:
@@ -311,7 +275,7 @@ class ResponseTasks:
         rid = record.response.rid
         outcome: events.Outcome = "failed"
         try:
-            parts = self._parts(record)
+            parts = await self._guessed(record) or self._parts(record)
             if not record.gate.is_set():
                 prepared = PreparedParts(parts, self._spawn)
                 try:
@@ -326,8 +290,32 @@ class ResponseTasks:
         except Exception:
             log.exception("%s: a response has failed", self._bus.session_id)
         played = record.playback.text if record.playback and outcome == "completed" else ""
-        hang_up = record.playback is not None and record.playback.hang_up
-        self._feed(events.Ended(rid, outcome, played, 0, hang_up))
+        hang_up, transfer = False, None
+        if record.playback is not None:
+            hang_up, wanted = record.playback.hang_up, record.playback.transfer
+            transfer = Transfer(wanted.agent, wanted.summary, wanted.silent) if wanted is not None else None
+        self._feed(events.Ended(rid, outcome, played, 0, hang_up, transfer))
+
+    def guess(self, words: str | None) -> None:
+        """The caller may have said this, and the turn may still go on; None: it does."""
+        if words is None:
+            self._guesses.drop()
+            return
+        items, settings, language = self._realtime.conversation.items, self._settings(), self.language
+        trouble = self._profile.failures.apology or phrase("trouble", language)
+        request = guess_for(words, settings, self._instructions, items, language, self._session)
+        self._guesses.begin(
+            words,
+            Circumstances(settings, len(items) + 1),
+            lambda: guarded(self.agent.reply(request), "", self._bus.session_id, trouble),
+        )
+
+    async def _guessed(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None] | None:
+        """The answer, if it was asked for before the turn was over."""
+        if record.response.fixed or not record.response.on_record:
+            return None
+        under = Circumstances(self._settings(), len(self._realtime.conversation.items))
+        return await self._guesses.take(record.response, under)
 
     def _parts(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None]:
         response = record.response
@@ -344,6 +332,7 @@ class ResponseTasks:
             self._realtime.conversation.items,
             written,
             self.language,
+            self._session,
             self._profile.reads_events,
         )
         trouble = self._profile.failures.apology or phrase("trouble", self.language)
@@ -352,13 +341,22 @@ class ResponseTasks:
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
         own = self._settings_of(record.response)
+        put = self._realtime.add_internal if record.response.on_record else None
+        record.tools = ToolRuns(put, self._turn_spans, record.span, record.marks)
         playback = ResponsePlayback(
             self._bus,
             self._realtime,
             self._speech,
             self._new_generation(),
             record.realtime,
-            PlaybackReport(self._feed, record, self._first_audio, self._turn_spans),
+            PlaybackReport(
+                self._feed,
+                record,
+                self._turns.first_audio,
+                self._turn_spans,
+                partial(self._expect, record),
+                lambda summary: self._spawn(self._bus.ask_person(summary)),
+            ),
             self._new_generation,
             own.speed,
             self._is_held(),
@@ -367,11 +365,13 @@ class ResponseTasks:
         )
         if record.response.spoken:
             record.generation = playback.generation
-            self._turns_reported += 1
-        self._ledgers[record.realtime.item_id] = playback.ledger
-        if len(self._ledgers) > _LEDGERS:
-            self._ledgers.popitem(last=False)
+            self._turns.count()
+        self._ledgers.add(record.realtime.item_id, playback.ledger)
         return playback
+
+    def _expect(self, record: ResponseRecord, kind: ToldKind) -> None:
+        if record.response.on_record:
+            self.told = TOLD[kind]
 
     def _new_generation(self) -> int:
         self._generation += 1
@@ -396,36 +396,17 @@ class ResponseTasks:
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))
 
-    def _tell_agent(self, record: ResponseRecord, played: str) -> None:
+    def _tell_agent(self, record: ResponseRecord, played: str, interrupted: bool = False) -> None:
         response = record.response
         if not response.on_record:
             return  # its agent was its own
+        if interrupted and isinstance(self.agent, HearsInterruptions):
+            self.agent.interrupted()
         if response.asked:
             self.agent.played(played)
         elif response.kind in (Kind.GREETING, Kind.FIXED, Kind.PROMPT):
             self.agent.greeting_played(played)
 
     def _take_off_record(self, item_id: str) -> None:
-        try:
+        with contextlib.suppress(ClientError):  # it is off the record already
             self._realtime.delete(item_id)
-        except ClientError:
-            log.debug("%s: item %s is off the record already", self._bus.session_id, item_id)
-
-    def _first_audio(self, record: ResponseRecord) -> None:
-        """The first frame of a response was published: report how long the caller waited, and for what."""
-        assert record.playback is not None
-        assert record.realtime is not None
-        times, marks = record.playback.times, record.marks
-        marks.first_words, marks.published = times.first_words, times.first_audio
-        if record.generation:
-            self._report(record)
-        turns = [turn for words in record.response.texts if (turn := self._spoken_turn(words.key)) is not None]
-        if record.response.kind is not Kind.TURN or not turns:
-            return
-        latency = turns[-1].latency_ms(record.playback.times)
-        if not latency:
-            return
-        for name, value in latency.items():
-            record.span.set_attribute(f"antiphon.{name}", value)
-        response_id = record.realtime.id
-        self._realtime.emit("antiphon.latency", item_id=turns[-1].item_id, response_id=response_id, **latency)

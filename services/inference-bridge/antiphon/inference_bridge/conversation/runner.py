@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.profile import AgentProfile
@@ -20,7 +20,7 @@ from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.commands import Command
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.machine import ConversationCore
-from antiphon.inference_bridge.conversation.core.state import Rules, State
+from antiphon.inference_bridge.conversation.core.state import Rules, State, Transfer
 from antiphon.inference_bridge.conversation.response_playback import Speech
 from antiphon.inference_bridge.conversation.response_tasks import ResponseTasks
 from antiphon.inference_bridge.conversation.transcriptions import Transcriptions
@@ -28,14 +28,19 @@ from antiphon.inference_bridge.conversation.turn_spans import FALSE_INTERRUPTION
 from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
-from antiphon.inference_bridge.realtime_protocol.conversation import text_of
+from antiphon.inference_bridge.realtime_protocol.conversation import INTERNAL, JsonObject, text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.inference_bridge.turns.expected_answer import Expected
+from antiphon.runtime.agent_sessions.handed_call import handed_call
+from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
 
 log = logging.getLogger(__name__)
+
+_TRANSFER_SECONDS: Final = 5.0
+"""For the outcome of a transfer: twice the time of a claim."""
 
 
 def rules_of(settings: SessionSettings, support: SpeechSupport, patience_ms: int, profile: AgentProfile) -> Rules:
@@ -82,11 +87,13 @@ class ConversationRunner:
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
         profile: AgentProfile,
+        session: JsonObject | None = None,
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
-        another process would need has changed. `hang_up(why)`: ends the call. `profile`: of the agent.
+        another process would need has changed. `hang_up(why)`: ends the call. `profile`: of the agent. `session`: the
+        client's settings as in the claim.
         """
         self.settings, self._support, self._profile = settings, support, profile
         state.rules = rules_of(settings, support, patience_ms, profile)
@@ -106,6 +113,8 @@ class ConversationRunner:
             turn_spans,
             self._agents_words,
             self._is_held,
+            self._told,
+            self._guess if profile.speculates else _no_guess,
             end_of_turn,
             bus.session_id,
         )
@@ -126,7 +135,12 @@ class ConversationRunner:
             spawn,
             turn_spans,
             profile,
+            session or {},
         )
+        self._asked_for = ""
+        """The agent to which the call is to go; empty: none."""
+        self._transfer_known = asyncio.Event()
+        """That can't be."""
 
     def feed(self, event: Event) -> None:
         """An event of the core; `ClientError` if it is a client's that can't be carried out."""
@@ -168,6 +182,17 @@ class ConversationRunner:
         """The caller has pressed a key of the telephone."""
         self._realtime.key_pressed(key, time.time())
         self.feed(events.KeyPressed(key))
+
+    def transfer_failed(self, agent: str, why: str) -> None:
+        """Another agent could not be had: the agent, if it has asked for that, learns it and goes on."""
+        if self._asked_for != agent:
+            return
+        self._asked_for = ""
+        self._transfer_known.set()
+        text = f"The call could not be given to the agent {agent}: {why}. The caller is still there: say so, and go on."
+        content = [{"type": "input_text", "text": text}]
+        self._realtime.add_internal({"type": "message", "role": "system", "status": "completed", "content": content})
+        self.feed(events.TransferFailed())
 
     def close(self, goes_on: bool = False) -> None:
         """The call has ended; or it `goes_on` in another process."""
@@ -251,10 +276,36 @@ class ConversationRunner:
                     self._realtime.emit("antiphon.false_interruption", held_ms=held_ms)
             case do.TellTimeout():
                 self._tell_timeout(command)
+            case do.GiveAway(transfer):
+                self._spawn(self._give_away(transfer))
             case do.HangUp(reason):
                 self._spawn(self._hang_up(reason))
             case do.Changed():
                 self._changed()
+
+    async def _give_away(self, transfer: Transfer) -> None:
+        """Ask for another agent. If it can be had, this session ends, and this task with it."""
+        self._transfer_known.clear()
+        self._asked_for = transfer.agent
+        said = [item for item in self._realtime.conversation.items if INTERNAL not in item]
+        handed = handed_call(said, transfer.summary, transfer.silent)
+        outcome = await self._bus.transfer(transfer.agent, handed)
+        if outcome is not ControlOutcome.DONE:
+            self.transfer_failed(transfer.agent, "it was refused")
+            return
+        try:
+            async with asyncio.timeout(_TRANSFER_SECONDS):
+                await self._transfer_known.wait()
+        except TimeoutError:
+            self.transfer_failed(transfer.agent, "there was no answer in time")
+
+    def _guess(self, words: str | None) -> None:
+        state = self.core.state
+        is_free = not (state.speech or state.stopping or state.waiting or state.next)
+        self.responses.guess(words if is_free and state.rules.creates_responses else None)
+
+    def _told(self) -> Expected | None:
+        return self.responses.told
 
     async def _hold(self) -> None:
         if not await self._bus.pause():
@@ -273,3 +324,7 @@ class ConversationRunner:
             item_id=item_id,
         )
         self._realtime.committed(item_id)
+
+
+def _no_guess(words: str | None) -> None:
+    """The agent wants none."""

@@ -141,6 +141,7 @@ class Session:
             self._changed,
             self._hang_up,
             profile,
+            lease.session,
         )
         commands = ClientCommands(
             self._conversation, self._realtime, self._apply_settings, self._locked, services.support
@@ -331,6 +332,8 @@ class Session:
             case messages.Transferred():
                 log.info("%s: is with agent %s now", self.id, event.agent)
                 self._end()
+            case messages.TransferFailed():
+                self._conversation.transfer_failed(event.agent, event.message)
             case messages.Ended():
                 log.info("%s: ended (%s)", self.id, event.reason)
                 self._end()

@@ -37,7 +37,7 @@ from antiphon.inference_bridge.turns.detector import (
     TurnEvent,
     Utterance,
 )
-from antiphon.inference_bridge.turns.expected_answer import expected
+from antiphon.inference_bridge.turns.expected_answer import Expected, expected
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 
@@ -67,17 +67,21 @@ class Transcriptions:
         turn_spans: TurnSpans,
         agents_words: Callable[[], str],
         is_held: Callable[[], bool],
+        told: Callable[[], Expected | None],
+        guess: Callable[[str | None], None],
         end_of_turn: EndOfTurn | None = None,
         owner: str = "",
     ) -> None:
         """`feed`: takes events of the core. `settings`: those in force. `spawn`: ends with the call.
 
         `agents_words`: the last ones, which tell what the caller is asked. `is_held`: its speech is held.
+        `told`: what the agent itself says that it has asked for; None: nothing. `guess`: takes the words of a turn
+        that may go on, and None where it does.
         `end_of_turn`: judges by the voice whether a turn has ended. `owner`: the call, for the models.
         """
         self._feed, self._pipeline, self._realtime, self._stt = feed, pipeline, realtime, stt
         self._settings, self._spawn, self._turn_spans = settings, spawn, turn_spans
-        self._agents_words, self._is_held = agents_words, is_held
+        self._agents_words, self._is_held, self._told, self._guess = agents_words, is_held, told, guess
         self._end_of_turn, self._owner = end_of_turn, owner
         self._item = ""
         """The id of the item that the caller's speech becomes."""
@@ -149,12 +153,14 @@ class Transcriptions:
         self._speculation = job = self._begin(command.utterance, urgency, self._settings().turn_prompt())
         if is_judged:
             self._spawn(self._judge_words(job, command.utterance))
+        self._spawn(self._guess_turn(job))
 
     def drop_speculation(self) -> None:
         """Cancel the transcription that was begun in a pause."""
         if self._speculation:
             self._speculation.cancel()
             self._speculation = None
+            self._guess(None)
             self._turn_spans.speculated(self._speculated_ns, used=False)
 
     def keep_first_words(self) -> None:
@@ -162,6 +168,7 @@ class Transcriptions:
         if self._speculation:
             self._spawn(self._first_words(self._speculation, self._item, self._agreement))
             self._speculation = None
+            self._guess(None)
             self._turn_spans.speculated(self._speculated_ns, used=False)
 
     def transcribe_partly(self, command: do.TranscribePartly) -> None:
@@ -286,7 +293,7 @@ class Transcriptions:
     async def _judge_words(self, job: Pending[str], utterance: Utterance) -> None:
         """How much silence ends the turn depends on its words, and on what the agent has asked."""
         turns = self._pipeline.turns
-        asked = expected(self._agents_words(), turns.language)
+        asked = self._told() or expected(self._agents_words(), turns.language)
         turns.evidence(utterance, expected=asked, overlaps=self._is_held())
         try:
             words = await job
@@ -294,6 +301,16 @@ class Transcriptions:
             log.debug("the end of a turn is judged without its words: %s", error)
             words = ""  # the turn's own transcription will report what is wrong
         turns.evidence(utterance, words=words)
+
+    async def _guess_turn(self, job: Pending[str]) -> None:
+        """The agent may want to know what the turn says so far, before it is over."""
+        try:
+            words = await job
+        except Exception as error:
+            log.debug("no guess of the turn: %s", error)
+            return
+        if job is self._speculation and words:
+            self._guess(words)
 
     async def _judge_voice(self, model: EndOfTurn, utterance: Utterance) -> None:
         """Does the voice sound as if the caller was done?"""

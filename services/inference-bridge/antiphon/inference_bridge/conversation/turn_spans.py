@@ -232,24 +232,26 @@ class TurnSpans:
 
     # ---- tools -------------------------------------------------------------------------------------------
 
-    def tool_called(self, turn: Span, call_id: str, tool: str) -> None:
-        """A response has asked the client for this function."""
+    def tool_called(self, turn: Span, call_id: str, tool: str, owner: str = "client") -> None:
+        """A response has asked the client for this function, or the agent (`owner`) runs it itself."""
         if not spans.enabled():
             return
         attributes = self._own | {
             names.OPERATION: names.EXECUTE_TOOL,
             names.TOOL_NAME: tool,
             names.TOOL_CALL_ID: call_id,
-            names.OWNED_BY: "client",
+            names.OWNED_BY: owner,
         }
         context = trace.set_span_in_context(turn, self._context)
         self._tools[call_id] = spans.begin(f"{names.EXECUTE_TOOL} {tool}", context, attributes=attributes)
         while len(self._tools) > MAX_TOOLS:
             self._tools.popitem(last=False)[1].end()
 
-    def tool_answered(self, call_id: str) -> None:
-        """The client has put its output on record."""
+    def tool_answered(self, call_id: str, failed: bool = False) -> None:
+        """Its output is on record."""
         if (span := self._tools.pop(call_id, None)) is not None:
+            if failed:
+                span.set_status(trace.StatusCode.ERROR, "the tool gave no result")
             span.end()
 
     def close(self) -> None:

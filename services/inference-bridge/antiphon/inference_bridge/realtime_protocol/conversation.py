@@ -24,6 +24,8 @@ MAX_ITEMS: Final = 500
 MAX_CHARACTERS: Final = 2 * 1024 * 1024
 """Of the text in all items. A caller who speaks for a whole day says half of it."""
 ROOT: Final = "root"
+INTERNAL: Final = "internal"
+"""Field of an item for the agent alone, such as one of its own tools: the client never learns of it."""
 MAX_INPUT_CHARACTERS: Final = 512 * 1024
 """Of the `input` of a response: a reference of 70 bytes may stand for an item of 64 Ki characters."""
 
@@ -51,13 +53,13 @@ class Conversation:
 
     @property
     def last_id(self) -> str | None:
-        """Of the newest item; None if there is none."""
-        return self._items[-1]["id"] if self._items else None
+        """Of the newest item that the client knows; None if there is none."""
+        return next((item["id"] for item in reversed(self._items) if not item.get(INTERNAL)), None)
 
     def get(self, item_id: str) -> JsonObject:
-        """The item itself; `ClientError` if there is none of this id."""
+        """The item itself; `ClientError` if there is none of this id that the client knows."""
         for item in self._items:
-            if item["id"] == item_id:
+            if item["id"] == item_id and not item.get(INTERNAL):
                 return item
         raise ClientError(f"there is no item {item_id!r:.60}", "item_not_found", "item_id")
 
@@ -66,7 +68,7 @@ class Conversation:
 
         `ClientError` for an unknown reference, for what can't be an item, and beyond `MAX_INPUT_CHARACTERS`.
         """
-        known = {item["id"]: item for item in self._items}
+        known = {item["id"]: item for item in self._items if not item.get(INTERNAL)}
         items: list[JsonObject] = []
         length = 0
         for at, each in enumerate(given):
@@ -85,7 +87,7 @@ class Conversation:
 
     def before(self, item_id: str) -> str | None:
         """The id of the item before this one; None if this one is the first, or unknown."""
-        ids = [item["id"] for item in self._items]
+        ids = [item["id"] for item in self._items if not item.get(INTERNAL)]
         at = ids.index(item_id) if item_id in ids else 0
         return ids[at - 1] if at else None
 
@@ -100,13 +102,13 @@ class Conversation:
         if previous_item_id == ROOT:
             at = 0
         elif previous_item_id is not None:
-            ids = [known["id"] for known in self._items]
+            ids = ["" if known.get(INTERNAL) else known["id"] for known in self._items]
             if previous_item_id not in ids:
                 text = f"there is no item {previous_item_id!r:.60} to put this one behind"
                 raise ClientError(text, "item_not_found", "previous_item_id")
             at = ids.index(previous_item_id) + 1
         self._items.insert(at, item)
-        before = self._items[at - 1]["id"] if at else None
+        before = self.before(item["id"])
         self._measure(item)
         return before
 

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from antiphon.inference_bridge.realtime_protocol.caller_keys import keys_item
-from antiphon.inference_bridge.realtime_protocol.conversation import Conversation, JsonObject, item_of, message
+from antiphon.inference_bridge.realtime_protocol.conversation import (
+    INTERNAL,
+    Conversation,
+    JsonObject,
+    item_of,
+    message,
+)
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.items import FunctionCallItem, FunctionCallOutputItem, MessageItem
 from antiphon.inference_bridge.realtime_protocol.response_events import (
@@ -120,6 +126,10 @@ class Realtime:
         before = self.conversation.add(item, previous_item_id)
         self.emit("conversation.item.added", previous_item_id=before, item=item)
         self.emit("conversation.item.done", previous_item_id=before, item=item)
+
+    def add_internal(self, item: JsonObject) -> None:
+        """Put an item on record for the agent alone; its id is added."""
+        self.conversation.add({"id": self.new_id("note"), "object": "realtime.item", INTERNAL: True, **item})
 
     def create(
         self, created: MessageItem | FunctionCallItem | FunctionCallOutputItem, previous_item_id: str | None

@@ -27,6 +27,14 @@ class Expected:
 
 
 ANYTHING: Final = Expected()
+TOLD: Final = {
+    "number": Expected(Asked.NUMBER),
+    "name": Expected(Asked.NAME),
+    "date": Expected(Asked.DATE),
+    "yes_no": Expected(Asked.YES_NO),
+    "anything": ANYTHING,
+}
+"""What an agent may say itself (`schemas.messages.replies.Expected`) -> what it means."""
 _SENTENCES: Final = re.compile(r"[^.!?…]*[.!?…]+(?=\s|$)|[^.!?…]+$")
 _MOST_SENTENCES: Final = 3
 """A question further back was answered by the agent's own words since, or the caller has forgotten it."""

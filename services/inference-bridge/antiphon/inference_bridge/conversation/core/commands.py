@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from antiphon.inference_bridge.conversation.core.events import Outcome
-from antiphon.inference_bridge.conversation.core.state import Response, StopReason
+from antiphon.inference_bridge.conversation.core.state import Response, StopReason, Transfer
 from antiphon.inference_bridge.turns.detector import Utterance
 
 # ---- the caller's words --------------------------------------------------------------------------------
@@ -167,6 +167,13 @@ class TellTimeout:
 
 
 @dataclass(frozen=True)
+class GiveAway:
+    """Ask for another agent. What becomes of it is an event, or the end of the session."""
+
+    transfer: Transfer
+
+
+@dataclass(frozen=True)
 class HangUp:
     """End the call."""
 
@@ -199,6 +206,7 @@ Command = (
     | ResumeSpeech
     | SendAgain
     | TellTimeout
+    | GiveAway
     | HangUp
     | Changed
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from antiphon.inference_bridge.conversation.core.state import Rules
+from antiphon.inference_bridge.conversation.core.state import Rules, Transfer
 from antiphon.inference_bridge.turns.detector import TurnEvent, Utterance
 
 Outcome = Literal["completed", "failed", "cancelled"]
@@ -144,11 +144,23 @@ class WordsPlayed:
 
 
 @dataclass(frozen=True)
+class Expects:
+    """The agent says that this response asks for something."""
+
+    rid: int
+
+
+@dataclass(frozen=True)
 class Called:
     """A response asks the client to call a function."""
 
     rid: int
     call_id: str
+
+
+@dataclass(frozen=True)
+class TransferFailed:
+    """Another agent could not be had, which is on record: the agent must go on."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +181,8 @@ class Ended:
     played_ms: int = 0
     hang_up: bool = False
     """The agent wants the call to end."""
+    transfer: Transfer | None = None
+    """The agent wants another one to have the call."""
 
 
 Event = (
@@ -191,7 +205,9 @@ Event = (
     | FirstPart
     | Spoke
     | WordsPlayed
+    | Expects
     | Called
+    | TransferFailed
     | Generated
     | Ended
 )

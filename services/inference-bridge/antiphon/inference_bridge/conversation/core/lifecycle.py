@@ -144,6 +144,7 @@ def _asked(state: State, response: Response, text: str, gated: bool = False) -> 
     response.move(Phase.GENERATING)
     response.text, response.gated, response.asked = text, gated, not response.fixed
     response.outputs_seen = state.new_outputs
+    state.notice_due = state.notice_due and not (response.asked and response.on_record)
     return [*([] if gated else _created(response)), do.Ask(response, gated), do.Changed()]
 
 
@@ -233,6 +234,8 @@ def ended(state: State, event: Ended, now: float) -> list[Command]:
     reason = found.hang_up or ("agent" if event.hang_up else "")
     if reason:
         out.append(do.HangUp(reason))
+    elif event.transfer is not None and found.on_record:
+        out.append(do.GiveAway(event.transfer))
     state.new_outputs = max(0, state.new_outputs - found.outputs_seen)
     return out + _over(state, found, now)
 

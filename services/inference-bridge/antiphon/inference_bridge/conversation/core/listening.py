@@ -171,7 +171,7 @@ def _wants_the_turn(state: State, words: Words) -> bool:
     current, language = state.current, state.rules.language
     if current is not None and not current.words_played and is_presence_check(words.text, language):
         return False  # the answer is being prepared: it goes on
-    asked = current is not None and asks_for_words(current.written, language)
+    asked = current is not None and (current.asks or asks_for_words(current.written, language))
     return not is_backchannel(words.text, asked, language)
 
 
@@ -190,7 +190,7 @@ def key_pressed(state: State, event: events.KeyPressed, now: float) -> list[Comm
 def keys_complete(state: State, now: float) -> list[Command]:
     """What was pressed is a turn of the caller."""
     pressed, state.keys = state.keys, ""
-    words = Words(state.new_id(), pressed.removesuffix("#") or pressed)
+    words = Words(state.new_id(), pressed.removesuffix("#") or pressed, is_keys=True)
     return [do.AddKeys(words.key, words.text or ""), *lifecycle.answer(state, words, now)]
 
 

@@ -102,6 +102,17 @@ def _called(state: State, event: events.Called, now: float) -> list[Command]:
     return []
 
 
+def _expects(state: State, event: events.Expects, now: float) -> list[Command]:
+    if (response := _of(state, event.rid)) is not None:
+        response.asks = True
+    return []
+
+
+def _transfer_failed(state: State, event: events.TransferFailed, now: float) -> list[Command]:
+    state.notice_due = True
+    return timing.notice(state, now)
+
+
 def _generated(state: State, event: events.Generated, now: float) -> list[Command]:
     response = _of(state, event.rid)
     if response is None or response.phase is not Phase.GENERATING:
@@ -143,6 +154,8 @@ TRANSITIONS: Final[dict[type, Transition]] = {
     events.FirstPart: _first_part,
     events.Spoke: _spoke,
     events.WordsPlayed: _words_played,
+    events.Expects: _expects,
+    events.TransferFailed: _transfer_failed,
     events.Called: _called,
     events.Generated: _generated,
     events.Ended: _ended,

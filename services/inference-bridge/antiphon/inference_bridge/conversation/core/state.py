@@ -52,6 +52,17 @@ class Rules:
     """What is said then, one after the other; empty: the agent is asked."""
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """Which agent is to have the call next. A value."""
+
+    agent: str
+    summary: str = ""
+    """For that agent, which gets the conversation besides."""
+    silent: bool = False
+    """It does not greet."""
+
+
 @dataclass(eq=False)
 class Words:
     """One text of the caller: a turn, a typed message, keys. `text` is None while it is being transcribed."""
@@ -65,6 +76,8 @@ class Words:
     """Sample at which the speech ended; 0 for texts that were not spoken."""
     has_interrupted: bool = False
     """Spoken while the agent spoke, and stopped it."""
+    is_keys: bool = False
+    """Pressed, not spoken."""
     carried: bool = False
     """Of a turn that was undone: it is answered with the next one."""
     may_be_answer: bool = False
@@ -90,6 +103,8 @@ class Kind(Enum):
     GREETING = auto()
     PROMPT = auto()
     """The caller has been silent for `idle_timeout_ms`."""
+    NOTICE = auto()
+    """Something is on record that the agent must speak about, such as a transfer that failed."""
 
 
 class Phase(Enum):
@@ -148,6 +163,8 @@ class Response:
     """The agent was asked: it must learn what was played."""
     text: str = ""
     """What the agent was asked."""
+    asks: bool = False
+    """The agent says that it asks for something; else that is read off its words."""
     written: str = ""
     """The words that were sent to the caller so far."""
     first_part: bool = False
@@ -257,6 +274,8 @@ class State:
     """When held speech went on last."""
     pending_calls: dict[str, float] = field(default_factory=dict)
     """Function calls without an output, and when they were told."""
+    notice_due: bool = False
+    """Something is on record that the agent must speak about, and it has not been asked since."""
     new_outputs: int = 0
     """Outputs of functions that no create has taken."""
     keys: str = ""

@@ -35,7 +35,7 @@ def tick(state: State, now: float) -> list[Command]:
         out.append(do.FalseInterruption(words.key))
     if state.keys and now - state.key_at >= KEYS_S:
         out += keys_complete(state, now)
-    return out + _sign(state, now) + _prompt(state, now) + _end_call(state, now)
+    return out + _sign(state, now) + notice(state, now) + _prompt(state, now) + _end_call(state, now)
 
 
 def _end_call(state: State, now: float) -> list[Command]:
@@ -71,6 +71,16 @@ def _sign(state: State, now: float) -> list[Command]:
         return []
     current.signed = True
     return [do.SayPatience(current.rid)]
+
+
+def notice(state: State, now: float) -> list[Command]:
+    """The caller must not be left in silence where the agent does not know yet what has happened."""
+    if not state.notice_due or state.speech or state.stopping or state.speaking or state.undecided:
+        return []
+    response = Response(state.new_id(), Kind.NOTICE, now, spoken=state.rules.spoken)
+    response.texts, state.waiting = state.waiting, []
+    state.notice_due = False
+    return lifecycle.begin(state, response, now)
 
 
 def _prompt(state: State, now: float) -> list[Command]:

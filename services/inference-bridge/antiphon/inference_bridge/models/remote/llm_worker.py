@@ -16,16 +16,17 @@ from typing import Any, Final
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from opentelemetry.trace import SpanKind
-from pydantic import ValidationError
 
-from antiphon.inference_bridge.agents import FunctionCall, Incomplete, Request, Retracted, Usage
+from antiphon.inference_bridge.agents import Request
 from antiphon.inference_bridge.agents.language_model import LanguageModel, ModelError
 from antiphon.inference_bridge.models.remote import wire
-from antiphon.inference_bridge.models.remote.language_model import REQUEST
+from antiphon.inference_bridge.replies.parts import PartWriter
+from antiphon.inference_bridge.replies.requests import read_request
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.telemetry import names, spans
-from antiphon.schemas import subjects
+from antiphon.schemas import messages, subjects
 from antiphon.schemas.errors import MalformedError
+from antiphon.schemas.messages.replies import ALIVE_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class LanguageModelWorker:
     async def start(self) -> None:
         """Subscribe: requests may come."""
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_undelivered)
-        await self._client.subscribe(subjects.worker("llm"), queue=wire.QUEUE, cb=self._on_request)
+        await self._client.subscribe(subjects.WORKER_LLM, queue=wire.QUEUE, cb=self._on_request)
 
     async def close(self) -> None:
         """Cancel the answers under way."""
@@ -78,15 +79,15 @@ class LanguageModelWorker:
         if not message.reply:
             return
         try:
-            verb, data = wire.unpack(message.data, str, bytes)[:2]
-            request = REQUEST.validate_json(data) if verb == "reply" else None
-        except (MalformedError, ValidationError) as error:
-            await message.respond(wire.pack("error", f"the request can't be read: {str(error)[:200]}", False))
+            request = read_request(message.data)
+        except MalformedError as error:
+            await message.respond(
+                messages.encode(messages.ReplyError(message=f"the request can't be read: {error}"[:500]))
+            )
             return
-        if request is None:
-            await message.respond(wire.pack("alive", ""))
-        elif len(self._jobs) >= self._at_once:
-            await message.respond(wire.pack("error", f"{self._at_once} answers are being made already", True))
+        if len(self._jobs) >= self._at_once:
+            text = f"{self._at_once} answers are being made already"
+            await message.respond(messages.encode(messages.ReplyError(message=text, busy=True)))
         else:
             name = f"{self._inbox}.{next(self._numbers)}"
             work = self._traced(message.headers, self._answer(message.reply, name, request))
@@ -99,38 +100,27 @@ class LanguageModelWorker:
             await answer
 
     async def _answer(self, to: str, name: str, request: Request) -> None:
-        async def send(*fields: object) -> None:
-            await self._client.publish(to, wire.pack(*fields), reply=name)
+        async def send(part: messages.AnyReplyPart) -> None:
+            await self._client.publish(to, messages.encode(part), reply=name)
 
         async def live() -> None:
             while True:
-                await send("alive", "")
-                await asyncio.sleep(wire.ALIVE_SECONDS)
+                await send(messages.ReplyAlive())
+                await asyncio.sleep(ALIVE_SECONDS)
 
         living = asyncio.create_task(live())
-        numbers = itertools.count()
+        writer = PartWriter()
         try:
             async with aclosing(self._model.stream(request)) as parts:
                 async for part in parts:
-                    match part:
-                        case str():
-                            await send("text", part, next(numbers))
-                        case FunctionCall(call_id, function, arguments):
-                            await send("call", call_id, function, arguments)
-                        case Usage(taken, given):
-                            await send("usage", taken, given)
-                        case Incomplete(reason):
-                            await send("incomplete", reason)
-                        case Retracted():
-                            await send("retracted", "")
-                        case _:
-                            log.debug("a part of an answer that workers do not send: %r", part)
-            await send("end", "")
+                    for written in writer.written(part):
+                        await send(written)
+            await send(writer.end())
         except ModelError as error:
             log.warning("%s", error)
-            await send("error", str(error)[:500], False)
+            await send(messages.ReplyError(message=str(error)[:500]))
         except Exception as error:
             log.exception("an answer failed")
-            await send("error", type(error).__name__, False)
+            await send(messages.ReplyError(message=type(error).__name__))
         finally:
             await tasks.end(living)

@@ -24,6 +24,7 @@ from antiphon.inference_bridge.models.threads import BusyError, Urgency
 from antiphon.inference_bridge.stt.chunking import RATE
 from antiphon.inference_bridge.tts.synthesizer import Samples
 from antiphon.runtime import telemetry
+from antiphon.runtime.nats import service_discovery
 from antiphon.schemas import subjects
 from antiphon.schemas.errors import MalformedError
 
@@ -37,17 +38,14 @@ STT_TIMEOUT_PER_S: Final = 0.2
 """More for each second of audio: 29 s of speech take a worker 1.7 s on a core of its own."""
 TTS_TIMEOUT: Final = 3.0
 """Seconds between two pieces of speech."""
-LLM_TIMEOUT: Final = 2.0
-"""Seconds without a sign of life of a language model."""
-ANSWER_SECONDS: Final = 200.0
-"""Seconds for a whole answer, above what a worker allows its chat server."""
 SPEECH_SECONDS: Final = 30.0
 """Seconds for all pieces of a transcription, or of a clause as speech."""
+_ASK_REGISTER_SECONDS: Final = 0.2
 MAX_OUTSTANDING: Final = 4
 """Requests of one call that are with workers: a long turn in pieces and a clause. Above it they fail at once, so that
 one call does not keep all workers busy."""
-MAX_PIECES: Final = 20_000
-"""Messages of one answer: a language model's words one by one, and its signs of life while they are spoken."""
+MAX_PIECES: Final = 1000
+"""Messages of one answer; five minutes of speech are 300."""
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of one answer; a clause of `wire.MAX_TEXT` characters, spoken slowly, has 14 MB."""
 MAX_SPEECH: Final = 300 * wire.PIECE
@@ -171,10 +169,10 @@ class RemoteModels:
                 return
 
     async def _ready(self) -> None:
-        async for kind, _, _ in self._answers("llm", wire.pack("ready", b""), LLM_TIMEOUT):
-            if kind == "alive":
-                return
-        raise WorkerError("no worker for llm gave an answer")
+        """A worker for language models is in the register when its chat server has answered."""
+        found = await service_discovery.instances(self._client, wire.SERVICE, _ASK_REGISTER_SECONDS)
+        if not any(each.get("kind") == "llm" for each in found):
+            raise WorkerError("no worker for llm is in the register")
 
     async def _transcribe(self, request: bytes, within: float, wanted: Callable[[], bool]) -> tuple[str, float]:
         async for kind, value, more in self._answers("stt", request, within, wanted):
@@ -208,8 +206,7 @@ class RemoteModels:
             if attempt:
                 log.warning("%s: asking another worker (%s)", kind, failure)
                 yield "again", None, []
-            within = ANSWER_SECONDS if kind == "llm" else SPEECH_SECONDS
-            async with aclosing(pieces_of(self._client, kind, request, timeout, within)) as pieces:
+            async with aclosing(pieces_of(self._client, kind, request, timeout)) as pieces:
                 try:
                     async for answer, value, *more in pieces:
                         if answer == "error":
@@ -232,7 +229,7 @@ def _work_ms(fields: list[Any]) -> float:
 
 
 async def pieces_of(
-    client: Client, kind: wire.Kind, request: bytes, timeout: float, within: float = ANSWER_SECONDS
+    client: Client, kind: wire.Kind, request: bytes, timeout: float, within: float = SPEECH_SECONDS
 ) -> AsyncGenerator[list[Any], None]:
     """What one worker answers; the consumer ends it.
 

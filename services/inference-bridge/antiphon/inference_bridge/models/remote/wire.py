@@ -1,18 +1,15 @@
-"""What a bridge and its model workers send each other: requests on `subjects.worker`, msgpack arrays both ways.
+"""What a bridge and its speech workers send each other: requests on `subjects.worker`, msgpack arrays both ways.
 
     stt    [version, prompt, pcm, language] -> [version, "text", text, work_ms]
     tts    [version, text, speed]      -> [version, "pcm", pcm, work_ms, last], pieces of a second
            [version, text, speed, voice, language]   where a session has chosen; empty: the worker's own
-    llm    [version, verb, request]    -> [version, "text", piece, number], [version, "call", id, name, arguments],
-                                          [version, "usage", taken, given], [version, "incomplete", reason],
-                                          [version, "retracted", ""], [version, "alive"], [version, "end"]
     any                                -> [version, "error", message, busy]
 
 `language` may be missing: then it is the worker's own. A worker of an older version ignores it, so a bridge sends it
-only where a call asks for one. `pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. `verb` is `reply`,
-with a `Request` of `agents` as JSON, or `ready`, which is answered by `alive`; a worker for language models sends
-`alive` while its server is silent. A worker that is busy answers with an error at once, so that the bridge asks
-another one.
+only where a call asks for one. `pcm` is s16le mono, 16 kHz to a transcriber, 24 kHz from a voice. A worker
+that is busy answers with an error at once, so that the bridge asks another one.
+
+Workers for language models get a `ReplyRequest` and answer with `ReplyPart`s, as text agents do: see `replies`.
 """
 
 from __future__ import annotations
@@ -32,10 +29,6 @@ MAX_PCM: Final = 30 * 16000 * 2
 """Bytes of an utterance; with its frame below the megabyte that NATS takes."""
 PIECE: Final = 24000 * 2
 """Bytes of speech per message: a second."""
-MAX_REQUEST: Final = 900 * 1024
-"""Bytes of a language model's request; the oldest items of a longer conversation are left out."""
-ALIVE_SECONDS: Final = 0.5
-"""Between two signs of life while a language model prepares its answer."""
 MAX_TEXT: Final = 2000
 """Characters of a clause."""
 MAX_LANGUAGE: Final = 35
