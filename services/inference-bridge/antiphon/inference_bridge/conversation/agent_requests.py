@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from antiphon.inference_bridge.agents import OwnSpeech, ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
-from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
