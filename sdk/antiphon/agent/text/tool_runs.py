@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import TypeAdapter
 
 from antiphon.agent.events import ToolFailed, ToolResult
 from antiphon.agent.text.actions import MAX_NAME, CallTool
@@ -26,6 +26,8 @@ MAX_AT_WORK: Final = 16
 """Tools of one answer at once; one more is refused."""
 MAX_OUTPUT: Final = 16 * 1024
 """Characters of an output in the record of the call; what the function gets is whole."""
+
+_ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 
 ResultHook = Callable[[Turn, "ToolResult | ToolFailed"], Awaitable[object]]
 
@@ -186,10 +188,10 @@ def _replaced(result: ToolResult | ToolFailed, text: str) -> ToolResult | ToolFa
 def _text_of(result: ToolResult | ToolFailed) -> tuple[str, bool]:
     """What a model is told of it, and whether it has failed."""
     if isinstance(result, ToolFailed):
-        return to_json({"error": result.error}).decode(), True
+        return _ANYTHING.dump_json({"error": result.error}).decode(), True
     if isinstance(result.output, str):
         return result.output, False
     try:
-        return to_json(result.output, fallback=str, bytes_mode="base64").decode(), False
-    except (PydanticSerializationError, ValueError, RecursionError):
+        return _ANYTHING.dump_json(result.output, fallback=str).decode(), False
+    except (ValueError, RecursionError):  # such as bytes that are no text
         return str(result.output), False
