@@ -26,7 +26,7 @@ from antiphon.agent import (
     Turn,
     Usage,
 )
-from antiphon.agent.text.answer import MAX_CHARACTERS, MAX_PIECES
+from antiphon.agent.text.answer import AHEAD_SECONDS, MAX_CHARACTERS, MAX_PIECES
 from antiphon.schemas.messages import (
     PlayedAnswer,
     ReplyEnd,
@@ -97,6 +97,15 @@ async def test_long_audio_is_split_with_its_words(rate: int, frames: int) -> Non
     assert sum(sizes) == 2 * frames * 6
     assert len(speech) > 1 or frames == 8000
     assert speech[0].words
+
+
+async def test_audio_is_sent_as_it_is_played_where_much_of_it_waits_already() -> None:
+    began = asyncio.get_running_loop().time()
+    parts = await parts_of(answering(*[Say(bytes(2 * 8000 * 60), "", 8000)] * 2), request())
+    assert isinstance(parts[-1], ReplyEnd)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(120 - AHEAD_SECONDS, abs=1)
+    endless = await parts_of(answering(*[Say(bytes(2 * 8000 * 60), "", 8000)] * 10), request())
+    assert "more than 300 s of audio" in endless[-1].message  # type: ignore[union-attr]
 
 
 async def test_half_a_letter_costs_that_letter_only() -> None:

@@ -78,6 +78,19 @@ def test_a_call_without_output_says_so_and_an_output_without_a_call_is_left_out(
     assert found[1]["content"] == NO_OUTPUT
 
 
+def test_calls_of_two_turns_with_the_same_id_keep_their_own_outputs() -> None:
+    items = [said("user", "A"), call("0"), output("0", "first"), said("user", "B"), call("0"), output("0", "second")]
+    tools = [each for each in chat_messages(request(items=items), "") if each["role"] == "tool"]
+    assert [each["content"] for each in tools] == ["first", "second"]
+    assert len({each["tool_call_id"] for each in tools}) == 2
+
+
+def test_a_text_behind_which_tools_have_run_already_is_not_added_again() -> None:
+    items = [said("user", "Book."), call("a"), output("a", "booked")]
+    found = chat_messages(request("Book.", items=items), "")
+    assert [each["role"] for each in found] == ["user", "assistant", "tool"]
+
+
 def test_what_happened_beside_words_is_told_in_words() -> None:
     assert chat_messages(request(keys="42"), "")[-1]["content"] == "(The caller has pressed 4 2.)"
     assert chat_messages(request(event="silence"), "")[-1]["content"] == SILENCE

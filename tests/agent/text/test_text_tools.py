@@ -53,6 +53,7 @@ async def test_a_tool_s_result_is_in_the_messages_of_the_next_round() -> None:
     begun, ended = of_type(parts, ReplyTool)
     assert (begun.name, begun.call_id, json.loads(begun.arguments)) == ("book", "call_0", {"day": "2026-12-01"})
     assert (ended.call_id, ended.output, ended.failed) == ("call_0", "2 on Tuesday", False)
+    assert ended.arguments == begun.arguments
 
 
 async def test_schemas_are_in_chat_format_with_those_of_the_client() -> None:

@@ -25,7 +25,7 @@ log = logging.getLogger("antiphon.agent")
 MAX_AT_WORK: Final = 16
 """Tools of one answer at once; one more is refused."""
 MAX_OUTPUT: Final = 16 * 1024
-"""Characters of an output in the record of the call; what the function gets is whole."""
+"""Characters of arguments and output in the record of the call; what the function gets is whole."""
 
 _ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 
@@ -120,12 +120,11 @@ class ToolRuns:
 
     async def _begun(self, call_id: str, call: CallTool) -> None:
         self.count += 1
-        arguments = call.json[:MAX_OUTPUT]
-        await self._parts.put(ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=arguments))
+        await self._parts.put(ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=_arguments(call)))
 
     async def _ended(self, call_id: str, call: CallTool, output: str, failed: bool) -> None:
-        part = ReplyTool(number=0, call_id=call_id, name=_name(call), output=output[:MAX_OUTPUT], failed=failed)
-        await self._parts.put(part)
+        begun = ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=_arguments(call))
+        await self._parts.put(begun.model_copy(update={"output": output[:MAX_OUTPUT], "failed": failed}))
 
     def _track(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
@@ -177,6 +176,10 @@ class ToolRuns:
 
 def _name(call: CallTool) -> str:
     return call.name[:MAX_NAME]
+
+
+def _arguments(call: CallTool) -> str:
+    return call.json if len(call.json) <= MAX_OUTPUT else "{}"
 
 
 def _replaced(result: ToolResult | ToolFailed, text: str) -> ToolResult | ToolFailed:
