@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from opentelemetry import trace
 from support.conditions import until
 from support.processes.agents import agent_process
-from support.processes.nats import stopped
+from support.processes.nats import nats_server, stopped
 from support.processes.nats_roles import guarded_nats
 from support.text_agents import CALL, bridge_of, request
 
@@ -303,3 +305,51 @@ def test_another_s_credential_ends_the_process_with_status_2(tmp_path: Path, des
         agent_process(nats.url, desk, **nats.environment(user)) as process,
     ):
         assert process.wait(30) == 2
+
+
+async def test_a_function_that_blocks_all_answers_is_named(nats_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    agent = TextAgent("desk")
+
+    def chew() -> None:
+        time.sleep(0.6)  # what an author must not do
+
+    @agent.reply
+    async def reply(turn: Turn) -> str:
+        chew()
+        return "Yes."
+
+    async with agent.serving(nats_url), bridge_of(nats_url, "desk") as bridge:
+        assert (await bridge.whole(request("Hi."))).words == "Yes."
+        await until(lambda: "the event loop was blocked" in caplog.text)
+    assert "chew" in caplog.text
+    assert f"in {CALL}" in caplog.text
+
+
+async def test_an_instance_is_there_again_when_nats_is(tmp_path: Path) -> None:
+    agent, begun, ended = TextAgent("desk"), asyncio.Event(), asyncio.Event()
+
+    @agent.reply
+    async def reply(turn: Turn) -> AsyncIterator[str]:
+        if turn.text == "slow":
+            begun.set()
+            try:
+                while True:
+                    yield "On and on. "
+                    await asyncio.sleep(0.05)
+            finally:
+                ended.set()
+        yield "Yes."
+
+    async with AsyncExitStack() as stack:
+        with nats_server(tmp_path, stores=False) as url:
+            port = int(url.rsplit(":", 1)[1])
+            await stack.enter_async_context(agent.serving(url))
+            bridge = await stack.enter_async_context(bridge_of(url, "desk"))
+            await bridge.ask(request("slow"))
+            await begun.wait()
+        await until(ended.is_set)  # its parts are lost, so that the answer is another instance's
+        count = len(bridge.announced)
+        with nats_server(tmp_path, port, stores=False):
+            await until(lambda: len(bridge.announced) > count)
+            assert (await bridge.whole(request("Hi."))).words == "Yes."
+            await stack.aclose()
