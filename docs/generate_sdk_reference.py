@@ -27,6 +27,8 @@ ENVELOPE: Final = frozenset({"type", "version"})
 USED_BY_THE_SDK_ALONE: Final = {
     "ShadowSession": {"close", "failure", "finish", "lease", "open", "recall", "watch_transceiver"},
     "Session": {"bus"},
+    "TextAgent": {"announcement"},
+    "Turn": {"said_was_read", "without_tools"},
     "Speech": {
         "close",
         "cut",
@@ -287,7 +289,7 @@ def _wrapped(signature: str) -> str:
         return signature.replace(" = ", " = (\n    ", 1).replace(" | ", "\n    | ") + "\n)"
     head, _, rest = signature.partition("(")
     given, _, returns = rest.rpartition(")")
-    return f"{head}(\n    " + ",\n    ".join(given.split(", ")) + f",\n){returns}"
+    return f"{head}(\n    " + ",\n    ".join(re.split(r", (?![^\[]*\])", given)) + f",\n){returns}"
 
 
 def _prose(doc: str) -> str:

@@ -13,8 +13,10 @@ from support.conditions import until
 from support.models.model_servers import models_server, realtime_server
 from support.models.sounds import tone
 from support.processes.agents import EXAMPLES, agent_process, caller, loudest
+from support.text_agents import bridge_of, of_type, request
 
 from antiphon.agent import TelephoneEvent
+from antiphon.schemas.messages import ReplyHangUp, ReplyState
 from antiphon.testing.fake_transceiver import FakeTransceiver
 
 pytestmark = pytest.mark.process
@@ -114,6 +116,24 @@ async def test_the_cascade_answers_on_models_behind_a_url_and_remembers_what_was
     assert 0 < len(kept) < 30
     assert kept[:10] == ["One", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten."][: len(kept)]
     assert call.flushes
+
+
+async def test_the_front_desk_books_a_table_and_remembers_it_at_another_instance(nats_url: str) -> None:
+    async with bridge_of(nats_url, "desk") as bridge:
+        state = None
+        with agent_process(nats_url, EXAMPLES / "text_agent.py"), agent_process(nats_url, EXAMPLES / "text_agent.py"):
+            await bridge.there(2)
+            for text, says in (
+                ("Hello!", "For which day?"),
+                ("On Sunday.", "On Sunday, gladly. For how many people?"),
+                ("For three.", "I am sorry, we are closed on Sundays. Another day?"),
+                ("Then Tuesday, for three.", "One moment. That is booked: Tuesday for 3. Anything else?"),
+                ("No, goodbye.", "Goodbye, until Tuesday for 3!"),
+            ):
+                answer = await bridge.whole(request(text, state=state, now="2026-11-29T10:00:00+01:00"))
+                assert answer.words.endswith(says)
+                state = ([state] + [each.state for each in of_type(answer.parts, ReplyState)])[-1]
+            assert of_type(answer.parts, ReplyHangUp)
 
 
 async def test_a_realtime_server_is_bridged_and_informed_of_what_was_played(nats_url: str) -> None:

@@ -17,6 +17,7 @@ from support.models.sounds import tone
 from support.processes.agents import EXAMPLES, instances
 from support.processes.relay_process import PATIENCE
 from support.processes.transceiver_process import Bench, transceiver_process
+from support.text_agents import bridge_of, of_type, request
 
 from antiphon.schemas import messages, subjects
 
@@ -81,6 +82,25 @@ async def test_an_agent_in_javascript_holds_a_call(nats_url: str, tmp_path: Path
     async with transceiver_process(nats_url) as bench:
         with running(command, output, nats_url):
             await has_a_whole_call(bench, "echo-js", output)
+
+
+async def test_a_text_agent_in_javascript_answers_turns(nats_url: str, tmp_path: Path, javascript: Path) -> None:
+    command = ["node", str(javascript / "text_agent.js")]
+    async with bridge_of(nats_url, "desk-js") as bridge:
+        with running(command, tmp_path / "output", nats_url):
+            await bridge.there()
+            assert bridge.announced[0].greeting
+            first = await bridge.whole(request("Hello."))
+            assert first.words == "That was number 1. You have said: Hello."
+            (state,) = of_type(first.parts, messages.ReplyState)
+            second = await bridge.whole(request("Goodbye.", state=state.state))
+    assert second.words == "That was number 2. You have said: Goodbye."
+    assert [part.type for part in second.without_alive()] == ["state", "text", "hang_up", "end"]
+    assert [getattr(part, "number", None) for part in second.without_alive()] == [0, 1, 2, 3]
+
+
+def test_a_text_agent_without_the_sdk_needs_forty_lines() -> None:
+    assert len((EXAMPLES / "js/text_agent.js").read_text().splitlines()) <= 40
 
 
 @pytest.mark.parametrize("name", ["plain_nats_agent.py", "js/echo_agent.js"])

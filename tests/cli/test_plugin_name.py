@@ -56,7 +56,27 @@ def test_a_name_that_no_subject_can_hold_is_refused(tmp_path: Path, name: str) -
         user_of(tmp_path, "", name)
 
 
+@pytest.mark.parametrize(
+    ("source", "role"),
+    [
+        ("agent = TextAgent('desk', greeting='Hello.')", "text_agent"),
+        ("agent = antiphon.agent.TextAgent(name='desk')", "text_agent"),
+        ("agent = TextAgent('desk')\nother = Agent('echo')", "text_agent"),
+        ("agent = TextAgent('echo')\nother = Agent('desk')", "agent"),
+        ("agent = TextAgent(sys.argv[1])", "text_agent"),
+    ],
+)
+def test_a_text_agent_gets_a_credential_of_its_own_kind(tmp_path: Path, source: str, role: str) -> None:
+    assert user_of(tmp_path, source, "desk") == User(role, "desk")
+
+
+def test_a_file_with_both_kinds_under_one_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="an Agent or a TextAgent"):
+        user_of(tmp_path, "agent = TextAgent('desk') if fast else Agent('desk')")
+
+
 def test_every_example_names_its_agent() -> None:
     found = {path.stem: plugin(str(path), {}).user for path in EXAMPLES.glob("*_agent.py")}
     assert found["echo_agent"] == User("agent", "echo")
+    assert found["text_agent"] == User("text_agent", "desk")
     assert found["recorder_agent"] == User("shadow", "recorder", of="concierge")

@@ -22,6 +22,7 @@ from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User
 from antiphon.runtime.nats.users import Users, UsersError
 
+PLUG_INS: Final = ("agent", "text_agent", "shadow")
 RELOADED_WITHIN: Final = 3.0
 """Seconds that the server of a running stack has for reading its users again."""
 
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     agents_check.add_arguments(check)
     add = does.add_parser("add", help="make a credential for an agent and print its file")
     add.add_argument("name", help="the agent's name")
+    add.add_argument(
+        "--kind",
+        choices=["audio", "text"],
+        default="audio",
+        help="text: a `TextAgent`, without sessions of its own",
+    )
     add.add_argument("--shadow-of", metavar="AGENT", default="", help="it only listens to the sessions of this agent")
     remove = does.add_parser("remove", help="take a credential away; its connections end")
     remove.add_argument("name", help="the agent's name")
@@ -70,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
                 of = f", a shadow of {known.user.of}" if known.user.of else ""
                 print(f"{known.user.title:<24} {known.key}{of}")
         elif args.what == "add":
-            _add(users, args.name, args.shadow_of, stack)
+            _add(users, _user(args.name, args.kind, args.shadow_of), stack)
         else:
             _remove(users, args.name, stack)
     except UsersError as error:
@@ -91,11 +98,18 @@ def _stack(url: str | None) -> RunningStack:
     return running[0]
 
 
-def _add(users: Users, name: str, shadow_of: str, stack: RunningStack | None) -> None:
-    user = User("shadow", name, of=shadow_of) if shadow_of else User("agent", name)
-    other = User("agent" if shadow_of else "shadow", name)
-    if any(each.user.title == other.title for each in users.all()):
-        raise UsersError(f"{other.title} exists, and would share its inbox: remove it first")
+def _user(name: str, kind: str, shadow_of: str) -> User:
+    if kind == "text":
+        if shadow_of:
+            raise UsageError("--shadow-of: a text agent has no sessions to listen to; leave --kind text away")
+        return User("text_agent", name)
+    return User("shadow", name, of=shadow_of) if shadow_of else User("agent", name)
+
+
+def _add(users: Users, user: User, stack: RunningStack | None) -> None:
+    others = {User(role, user.name).title for role in PLUG_INS if role != user.role}
+    if (there := next((each.user.title for each in users.all() if each.user.title in others), None)) is not None:
+        raise UsersError(f"{there} exists, and would share its inbox: remove it first")
     new = users.add([user])
     file = users.seed_file(user).resolve()
     if stack is not None:
@@ -106,8 +120,8 @@ def _add(users: Users, name: str, shadow_of: str, stack: RunningStack | None) ->
 
 
 def _remove(users: Users, name: str, stack: RunningStack | None) -> None:
-    titles = {each.user.title for each in users.all() if each.user.role in ("agent", "shadow")}
-    title = next((found for found in (f"agent-{name}", f"shadow-{name}") if found in titles), f"agent-{name}")
+    titles = {each.user.title for each in users.all() if each.user.role in PLUG_INS}
+    title = next((found for role in PLUG_INS if (found := f"{role}-{name}") in titles), f"agent-{name}")
     users.remove(title)
     if stack is not None:
         stack.reload()

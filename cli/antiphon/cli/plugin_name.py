@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from antiphon.cli.errors import UsageError
 from antiphon.runtime.nats.permissions import User
@@ -30,7 +30,8 @@ class Plugin:
 def plugin(text: str, environment: Mapping[str, str]) -> Plugin:
     """Read `[NAME=]FILE`. `UsageError` if there is no file, or no one name in it.
 
-    Without NAME it is the one of `Agent("...")` in the file, or the file's own name where no agent is made by the SDK.
+    Without NAME it is the one of `Agent("...")` or `TextAgent("...")` in the file, or the file's own name where no
+    agent is made by the SDK.
     """
     name, equals, path = text.partition("=")
     if not equals or Path(text).is_file():
@@ -40,26 +41,39 @@ def plugin(text: str, environment: Mapping[str, str]) -> Plugin:
         raise UsageError(f"there is no plug-in {file}: --plugin takes a Python file")
     agents = _agents(file, environment)
     if name:
-        fitting = {of for each, of in agents if each in (name, None)} or {of for _, of in agents} or {""}
+        made = {each for each in agents if each.name in (name, None)} or agents
     else:
-        names = {each for each, _ in agents}
+        made, names = agents, {each.name for each in agents}
         if len(names) > 1 or None in names:
             found = ", ".join(sorted(each for each in names if each)) or "none that can be read without running it"
             raise UsageError(f"--plugin {file}: which agent is it ({found})? Say --plugin NAME={file}")
         name = names.pop() or "" if names else re.sub(r"[^A-Za-z0-9_-]", "-", file.stem)[:64]
-        fitting = {of for _, of in agents} or {""}
+    fitting = {each.shadow_of for each in made} or {""}
     if len(fitting) > 1 or None in fitting:
         raise UsageError(f"--plugin {file}: which agent is the shadow {name} of? `shadow_of` has to be written out")
     of = fitting.pop() or ""
+    kinds = {each.is_text for each in made}
+    if len(kinds) > 1:
+        raise UsageError(f"--plugin {file}: is {name} an Agent or a TextAgent? Make one of them in a file")
     try:
         subjects.agent_claim(name)
     except MalformedError as error:
         raise UsageError(f"--plugin {text}: {error}") from None
+    if kinds == {True}:
+        return Plugin(file, User("text_agent", name))
     return Plugin(file, User("shadow", name, of=of) if of else User("agent", name))
 
 
-def _agents(file: Path, environment: Mapping[str, str]) -> set[tuple[str | None, str | None]]:
-    """Name and `shadow_of` of each `Agent(...)` in the file; None for what is known only when it runs."""
+class _Made(NamedTuple):
+    """One `Agent(...)` or `TextAgent(...)` in a file; None for what is known only when it runs."""
+
+    name: str | None
+    shadow_of: str | None
+    is_text: bool
+
+
+def _agents(file: Path, environment: Mapping[str, str]) -> set[_Made]:
+    """All that are made in the file."""
     try:
         with file.open("rb") as source:
             tree = ast.parse(source.read(MAX_SOURCE))
@@ -88,13 +102,13 @@ def _agents(file: Path, environment: Mapping[str, str]) -> set[tuple[str | None,
                 return environment.get(variable) or text_of(rest[0] if rest else None, depth + 1)
         return None
 
-    found: set[tuple[str | None, str | None]] = set()
+    found: set[_Made] = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _called(node) == "Agent":
+        if isinstance(node, ast.Call) and (kind := _called(node)) in ("Agent", "TextAgent"):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             name = node.args[0] if node.args else keywords.get("name")
             if name is not None:
-                found.add((text_of(name) or None, text_of(keywords.get("shadow_of"))))
+                found.add(_Made(text_of(name) or None, text_of(keywords.get("shadow_of")), kind == "TextAgent"))
     return found
 
 

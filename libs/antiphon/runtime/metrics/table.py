@@ -161,6 +161,21 @@ _TURNS: Final = (
     _counter("antiphon_turn_interruptions_total", _OWNERS, "Flushes that cut speech off."),
 )
 
+REPLY_ENDS: Final = ("said", "failed", "cancelled", "busy")
+_REPLIES: Final = (
+    _gauge("antiphon_reply_active", ("agent",), "Answers that a text agent makes now."),
+    _gauge("antiphon_reply_capacity", ("agent",), "Answers that it makes at once; 0 while it drains."),
+    _counter(
+        "antiphon_reply_ended_total",
+        ("agent",),
+        "Answers by how they ended: whole, by an error, because the bridge listens no more, refused at the capacity.",
+        end=REPLY_ENDS,
+    ),
+    _histogram(
+        "antiphon_reply_first_seconds", ("agent",), "From a request to the first part of the answer.", TURN_BUCKETS
+    ),
+)
+
 _MEDIA: Final = (
     _counter(
         "antiphon_media_packets_total",
@@ -412,6 +427,7 @@ METRICS: Final[dict[str, Definition]] = {
     for each in (
         *_CALLS,
         *_TURNS,
+        *_REPLIES,
         *_MEDIA,
         *_CLIENTS,
         *_TRANSCEIVER,

@@ -87,7 +87,10 @@ def refusal(access: Access, user_in_address: bool) -> CredentialError:
         )
     if user_in_address:
         return CredentialError(f"the server refuses the user in the address of {access.who}")
-    made_by = f"antiphon agents add {access.name}" if access.role == "agent" else "antiphon credentials"
+    made_by = {
+        "agent": f"antiphon agents add {access.name}",
+        "text_agent": f"antiphon agents add {access.name} --kind text",
+    }.get(access.role, "antiphon credentials")
     variable = access.variables["credentials"]
     return CredentialError(
         f"the server asks for a credential, and {access.who} has none: set {variable} to its file "

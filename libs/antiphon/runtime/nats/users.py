@@ -265,6 +265,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bridge", action="append", metavar="AGENT", help="a bridge's ANTIPHON_AGENT_NAME (default: concierge)"
     )
     parser.add_argument("--agent", action="append", metavar="NAME", help="an agent plug-in's name")
+    parser.add_argument("--text-agent", action="append", metavar="NAME", help="a text agent's name")
     parser.add_argument("--hub", action="store_true", help="for the servers of the hub, which joins regions")
     parser.add_argument(
         "--region",
@@ -278,13 +279,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _wanted(args: argparse.Namespace) -> list[User]:
     if args.hub:
-        if not args.region or args.relay or args.cluster or args.bridge or args.agent:
+        if not args.region or args.relay or args.cluster or args.bridge or args.agent or args.text_agent:
             raise UsersError("--hub needs a --region for each region, and nothing else: a region's users are its own")
         return hub_users([region_from(each) for each in args.region])
     if args.region:
         raise UsersError("--region goes with --hub; a region's own NATS server needs no users for the hub")
     wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
-    return wanted + [User("agent", name) for name in args.agent or []]
+    agents = [User("agent", name) for name in args.agent or []]
+    return wanted + agents + [User("text_agent", name) for name in args.text_agent or []]
 
 
 def run(args: argparse.Namespace) -> int:

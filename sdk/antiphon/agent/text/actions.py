@@ -67,7 +67,9 @@ class Transfer:
     agent: str
     """Its name."""
     summary: str = ""
-    """What it is told, at most 4000 characters; empty: it gets the conversation."""
+    """What it is told besides the conversation, at most 4000 characters."""
+    silent: bool = False
+    """It does not greet: it answers what the caller has said last."""
 
     def __post_init__(self) -> None:
         subjects.agent_claim(self.agent)

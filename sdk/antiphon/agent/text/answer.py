@@ -47,6 +47,10 @@ MAX_PIECES: Final = 20_000
 """Pieces of one answer: an endless one would take the processor from all others."""
 MAX_CHARACTERS: Final = 256 * 1024
 """Of one answer: four hours of speech."""
+MAX_SPEECH: Final = 300.0
+"""Seconds of audio in one answer."""
+AHEAD_SECONDS: Final = 45.0
+"""Of audio that a bridge has to keep; what is behind it is sent while it is played."""
 END_SECONDS: Final = 3.0
 """For a function or tool that is cancelled."""
 _REST: Final = 50
@@ -86,6 +90,7 @@ class Answer:
         self._saved = _state_text(self.turn.state) if self.turn.state else "{}"
         self._said = SaidBefore(request.said)
         self._pieces = self._characters = 0
+        self._speech, self._plays_until = 0.0, 0.0
         self._acted = False
         """Something of it is heard, or done by the bridge."""
         self._round: list[str] = []
@@ -217,6 +222,15 @@ class Answer:
             return
         async for part in speech_parts(SpeechInput(say.rate), samples_of(say.pcm), say.rate, say.text):
             await self._parts.put(part)
+            await self._keep_pace(len(part.pcm) * 3 / 4 / 2 / part.rate)
+
+    async def _keep_pace(self, seconds: float) -> None:
+        self._speech += seconds
+        if self._speech > MAX_SPEECH:
+            raise AnswerError(f"more than {MAX_SPEECH:.0f} s of audio in one answer")
+        now = asyncio.get_running_loop().time()
+        self._plays_until = max(self._plays_until, now) + seconds
+        await asyncio.sleep(max(0.0, self._plays_until - now - AHEAD_SECONDS))
 
     async def _call(self, call: actions.CallTool) -> None:
         if call.name not in self._theirs:
@@ -252,8 +266,8 @@ def _part_of(piece: object) -> AnyReplyPart:
             return ReplyPause(number=0, milliseconds=round(seconds * 1000))
         case actions.HangUp():
             return ReplyHangUp(number=0)
-        case actions.Transfer(agent, summary):
-            return ReplyTransfer(number=0, agent=agent, summary=summary)
+        case actions.Transfer(agent, summary, silent):
+            return ReplyTransfer(number=0, agent=agent, summary=summary, silent=silent)
         case actions.Person(state, summary):
             return ReplyPerson(number=0, state=state, summary=summary)
         case actions.Ask(kind):

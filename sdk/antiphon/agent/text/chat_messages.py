@@ -24,24 +24,20 @@ CONTINUE: Final = "(Your voice was cut off behind these words. Go on with the ne
 def chat_messages(request: ReplyRequest, instructions: str) -> list[Message]:
     """The messages, the last one of them what is to be answered. `instructions`: where the request brings none."""
     system = [request.instructions or instructions]
-    if request.handed:
-        summary = str(request.handed.get("summary") or "")
-        system.append(
-            f"{request.handed.get('from') or 'Another agent'} has handed the call over to you. {summary}".strip()
-        )
     messages: list[Message] = []
-    outputs = {str(each.get("call_id")): each for each in request.items if each.get("type") == "function_call_output"}
-    known: set[str] = set()
+    outputs: dict[str, list[str]] = {}
+    for item in request.items:
+        if item.get("type") == "function_call_output":
+            outputs.setdefault(str(item.get("call_id") or ""), []).append(str(item.get("output") or ""))
+    used: set[str] = set()
     beside = False
     for item in request.items:
         kind, role = item.get("type"), item.get("role")
         if kind == "function_call":
-            call_id = str(item.get("call_id") or "")
-            if call_id not in known:  # a second one of the same id could not be told from the first
-                known.add(call_id)
-                add_call(messages, call_id, str(item.get("name") or ""), str(item.get("arguments") or ""), beside)
-                output = outputs.get(call_id)
-                add_output(messages, call_id, NO_OUTPUT if output is None else str(output.get("output") or ""))
+            given = outputs.get(str(item.get("call_id") or ""))
+            call_id = _own_id(str(item.get("call_id") or ""), used)
+            add_call(messages, call_id, str(item.get("name") or ""), str(item.get("arguments") or ""), beside)
+            add_output(messages, call_id, given.pop(0) if given else NO_OUTPUT)
         elif kind in ("message", None) and role in ("system", "developer"):
             system.append(text_of(item))
         elif kind in ("message", None) and role in ("user", "assistant"):
@@ -99,9 +95,19 @@ def text_of(item: Mapping[str, Any]) -> str:
     return " ".join(filter(None, texts)).strip()
 
 
+def _own_id(call_id: str, used: set[str]) -> str:
+    """The id, or one made of it: some models count their calls from 0 in each answer."""
+    own, number = call_id or "call", 1
+    while own in used:
+        number += 1
+        own = f"{call_id or 'call'}_{number}"
+    used.add(own)
+    return own
+
+
 def _add_what_is_new(messages: list[Message], request: ReplyRequest) -> None:
-    last = messages[-1] if messages else {}
-    if request.text and not (last.get("role") == "user" and request.text.strip() in str(last.get("content"))):
+    newest = next((str(each["content"]) for each in reversed(messages) if each["role"] == "user"), "")
+    if request.text.strip() not in newest:
         add_text(messages, "user", request.text.strip())  # the conversation came without it
     if request.keys:
         add_text(messages, "user", f"(The caller has pressed {' '.join(request.keys)}.)")

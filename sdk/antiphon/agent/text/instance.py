@@ -92,8 +92,8 @@ class Instance:
 
     async def start(self) -> None:
         """Answer from now on; `RefusedError` if the credential is not that of this agent."""
-        self._watchdog.start()
         await self._service.start(lambda: self._client)
+        self._watchdog.start()
         await self._client.subscribe(f"{self._inbox}.*", cb=self._on_undelivered)
         name = self._agent.name
         self._requests = await self._client.subscribe(subjects.agent_reply(name), queue=name, cb=self._on_request)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import TypeAdapter
 
 from antiphon.agent.events import ToolFailed, ToolResult
 from antiphon.agent.text.actions import MAX_NAME, CallTool
@@ -25,7 +25,9 @@ log = logging.getLogger("antiphon.agent")
 MAX_AT_WORK: Final = 16
 """Tools of one answer at once; one more is refused."""
 MAX_OUTPUT: Final = 16 * 1024
-"""Characters of an output in the record of the call; what the function gets is whole."""
+"""Characters of arguments and output in the record of the call; what the function gets is whole."""
+
+_ANYTHING: Final[TypeAdapter[Any]] = TypeAdapter(Any)
 
 ResultHook = Callable[[Turn, "ToolResult | ToolFailed"], Awaitable[object]]
 
@@ -118,12 +120,11 @@ class ToolRuns:
 
     async def _begun(self, call_id: str, call: CallTool) -> None:
         self.count += 1
-        arguments = call.json[:MAX_OUTPUT]
-        await self._parts.put(ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=arguments))
+        await self._parts.put(ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=_arguments(call)))
 
     async def _ended(self, call_id: str, call: CallTool, output: str, failed: bool) -> None:
-        part = ReplyTool(number=0, call_id=call_id, name=_name(call), output=output[:MAX_OUTPUT], failed=failed)
-        await self._parts.put(part)
+        begun = ReplyTool(number=0, call_id=call_id, name=_name(call), arguments=_arguments(call))
+        await self._parts.put(begun.model_copy(update={"output": output[:MAX_OUTPUT], "failed": failed}))
 
     def _track(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
@@ -177,6 +178,10 @@ def _name(call: CallTool) -> str:
     return call.name[:MAX_NAME]
 
 
+def _arguments(call: CallTool) -> str:
+    return call.json if len(call.json) <= MAX_OUTPUT else "{}"
+
+
 def _replaced(result: ToolResult | ToolFailed, text: str) -> ToolResult | ToolFailed:
     if isinstance(result, ToolFailed):
         return ToolFailed(result.call_id, result.name, text)
@@ -186,10 +191,10 @@ def _replaced(result: ToolResult | ToolFailed, text: str) -> ToolResult | ToolFa
 def _text_of(result: ToolResult | ToolFailed) -> tuple[str, bool]:
     """What a model is told of it, and whether it has failed."""
     if isinstance(result, ToolFailed):
-        return to_json({"error": result.error}).decode(), True
+        return _ANYTHING.dump_json({"error": result.error}).decode(), True
     if isinstance(result.output, str):
         return result.output, False
     try:
-        return to_json(result.output, fallback=str, bytes_mode="base64").decode(), False
-    except (PydanticSerializationError, ValueError, RecursionError):
+        return _ANYTHING.dump_json(result.output, fallback=str).decode(), False
+    except (ValueError, RecursionError):  # such as bytes that are no text
         return str(result.output), False

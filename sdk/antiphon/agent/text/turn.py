@@ -133,11 +133,6 @@ class Turn:
         return self._request.session
 
     @property
-    def handed(self) -> dict[str, Any]:
-        """What the agent before has given along with the call: `from`, `summary`; empty: it was not handed over."""
-        return self._request.handed or {}
-
-    @property
     def state(self) -> dict[str, Any]:
         """What you want to know in the next turn of this call, at whichever instance: plain JSON below 8 KiB.
 

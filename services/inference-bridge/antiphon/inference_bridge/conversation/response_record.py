@@ -54,7 +54,7 @@ class PlaybackReport:
         on_first_audio: Callable[[ResponseRecord], None],
         turn_spans: TurnSpans,
         on_expected: Callable[[Expected], None],
-        on_person: Callable[[str], None],
+        on_person: Callable[[str], object],
     ) -> None:
         """`feed`: takes events of the core. `on_person`: a person should take over, with what to tell that person."""
         self._on_person = on_person
