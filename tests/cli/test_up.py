@@ -88,7 +88,7 @@ def test_nothing_runs_on_when_the_supervisor_is_killed_outright(tmp_path: Path) 
     with up_process(tmp_path) as running:
         running.wait_for(r"^inference-bridge +\| started")
         running.wait_for(r"^relay +\| .*forwards")  # its workers have started
-        assert len(running.pids()) == 5
+        assert len(running.pids()) == 6
         pids = descendants(tmp_path)
         running.end(signal.SIGKILL)
         wait_until_gone(pids, within=3)

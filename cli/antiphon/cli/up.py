@@ -45,6 +45,9 @@ from antiphon.schemas.addresses import Address
 
 PROGRESS_EVERY: Final = 5.0
 """Seconds between two lines about what is still missing."""
+DEMO: Final = "clinic"
+"""The part that answers where no language model is set."""
+DEMO_AGENT: Final = "concierge"
 STORES_WITHIN: Final = 5.0
 """Seconds that the services wait for the buckets and streams before they are started all the same."""
 
@@ -113,6 +116,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "repeated)",
     )
     parser.add_argument(
+        "--no-demo",
+        action="store_true",
+        help="run without the demo clinic, the agent `concierge`, which is there where no language model is set",
+    )
+    parser.add_argument(
         "--agents",
         type=Path,
         metavar="DIR",
@@ -129,7 +137,8 @@ def run(args: argparse.Namespace) -> int:
     plugin_environment = environment_of_plugin(args.plugin_env)
     plugins = [plugin(text, plugin_environment) for text in args.plugin]
     of_agents = environment_of_agents(args.agents)
-    wanted = _users(plugins)
+    demo = _demo(args.no_demo, environment_of("inference-bridge"), plugins)
+    wanted = _users(plugins, demo)
     tls = tls_files(args.tls_cert, args.tls_key)
     http = http._replace(port=usable_port(http, socket.SOCK_STREAM, "--http"))
     relay = relay._replace(port=usable_port(relay, socket.SOCK_DGRAM, "--relay-port"))
@@ -139,7 +148,7 @@ def run(args: argparse.Namespace) -> int:
     embedded_nats.server_binary()
 
     services = ["relay", "transceiver", "signaling", "inference-bridge"]
-    names = ["nats", "setup", *services, *(each.file.stem for each in plugins)]
+    names = ["nats", "setup", *services, *([DEMO] if demo else []), *(each.file.stem for each in plugins)]
     terminal = Terminal(names)
     supervisor = Supervisor(terminal)
     supervisor.catch_signals()
@@ -171,6 +180,10 @@ def run(args: argparse.Namespace) -> int:
                     module = f"antiphon.{name.replace('-', '_')}"
                     standby = name == "relay"
                     supervisor.add(_python(name, ["-m", module], environment | on_nats, terminal, standby))
+                if demo is not None:
+                    on_nats = _on_nats(nats_url, users, demo)
+                    environment = environment_of_plugin(["ANTIPHON_GREETING"]) | on_nats
+                    supervisor.add(_python(DEMO, ["-m", "antiphon.demo.concierge"], environment, terminal))
                 for each in plugins:
                     on_nats = _on_nats(nats_url, users, each.user)
                     file = str(each.file)
@@ -239,7 +252,15 @@ def _python(
     return Part(name, lambda: [sys.executable, *arguments], environment, terminal, standby=standby)
 
 
-def _users(plugins: Sequence[Plugin]) -> dict[str, User]:
+def _demo(unwanted: bool, bridge: Mapping[str, str], plugins: Sequence[Plugin]) -> User | None:
+    """The demo clinic as a user of NATS; None where it is not wanted, or something else has its name."""
+    answers = any(bridge.get(f"ANTIPHON_{name}") for name in ("LLM_URL", "SCRIPTED_AGENT"))
+    if unwanted or answers or bridge.get("ANTIPHON_LLM") == "remote":
+        return None
+    return None if any(each.user.name == DEMO_AGENT for each in plugins) else User("text_agent", DEMO_AGENT)
+
+
+def _users(plugins: Sequence[Plugin], demo: User | None) -> dict[str, User]:
     """Who each part is for NATS; the roles of commands besides."""
     cluster = os.environ.get("ANTIPHON_CLUSTER", "").strip()
     users = {
@@ -249,6 +270,8 @@ def _users(plugins: Sequence[Plugin]) -> dict[str, User]:
         "inference-bridge": User("bridge", os.environ.get("ANTIPHON_AGENT_NAME") or "concierge"),
     }
     users |= {user.title: user for user in stack_users((), (), ()) if user.role != "signaling"}
+    if demo is not None:
+        users[demo.title] = demo
     for each in plugins:
         if users.setdefault(each.user.title, each.user) != each.user:
             raise UsageError(f"--plugin {each.file}: {each.user.title} is named twice, with different rights")

@@ -43,10 +43,11 @@ async def agent_is_there(client: Client, name: str) -> None:
 def running_bridge(nats_url: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
     """`python -m antiphon.inference_bridge`, ended at the end, whatever it takes.
 
-    400 ms of silence end a turn unless `turn_silence_ms` says otherwise (empty: the product's own rules), so that what
-    a test asks does not depend on how busy the machine is.
+    The clinic answers in the bridge itself, so that a test has one process to deal with. 400 ms of silence end a turn
+    unless `turn_silence_ms` says otherwise (empty: the product's own rules), so that what a test asks does not depend
+    on how busy the machine is.
     """
-    settings = {"turn_silence_ms": "400", **settings}
+    settings = {"turn_silence_ms": "400", "scripted_agent": "antiphon.demo.concierge.Concierge", **settings}
     variables = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
     environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url, **variables}
     process = subprocess.Popen([sys.executable, "-m", "antiphon.inference_bridge"], env=environment)

@@ -1,6 +1,7 @@
-"""The scripted agent: a clinic's front desk that books, moves and cancels appointments.
+"""A clinic's front desk that books, moves and cancels appointments.
 
-`dialogue.respond` is the whole of it, a pure function; this shell keeps the state between turns.
+`dialogue.respond` is the whole of it, a pure function. `agent` is the text agent that the stack starts, a process of
+its own; the class here is the same for a bridge of a test or a bench, which loads it by `ANTIPHON_SCRIPTED_AGENT`.
 """
 
 from __future__ import annotations

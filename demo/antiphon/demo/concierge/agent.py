@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,14 @@ _CONVERSATION: Final = TypeAdapter(Conversation)
 _NOTHING_SAID: Final = "Please repeat that."
 GREETING: Final = "Hello, this is the Riverside Clinic. How can I help you?"
 
-agent = TextAgent("concierge", greeting=GREETING, language="en")
+
+def greeting_of(setting: str) -> str:
+    """What is said first: as `ANTIPHON_GREETING` has it, `none` for nothing, empty for the clinic's own."""
+    said = setting.strip() or GREETING
+    return "" if said.lower() == "none" else said
+
+
+agent = TextAgent("concierge", greeting=greeting_of(os.environ.get("ANTIPHON_GREETING", "")), language="en")
 
 
 @agent.reply

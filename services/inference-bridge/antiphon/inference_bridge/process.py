@@ -38,7 +38,7 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
     `ModelError`, `AgentNameError` and `SpeechSettingsError` for settings that can't be used.
     """
     speech_support(settings, own_voice_language(settings))  # settings that contradict end here, not after the loading
-    scripted_agent = load_agent_class(settings.scripted_agent)
+    scripted_agent = load_agent_class(settings.scripted_agent) if settings.scripted_agent else None
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,8 +86,11 @@ def _tell_ready(settings: Settings, trouble: Trouble | None) -> None:
         answers = "a language model of the workers"
     elif settings.llm_url:
         answers = f"{settings.llm_model} at {settings.llm_url}"
-    else:
+    elif settings.scripted_agent:
         answers = f"{settings.scripted_agent}, a scripted agent"
+    else:
+        log.info("ready: text agents%s are served as they come", " and those of files" * bool(settings.agents_dir))
+        return
     if trouble:
         what, fix = trouble.what, trouble.fix
         log.warning("agent %s takes calls but can only apologise: %s: %s. %s", settings.agent_name, answers, what, fix)

@@ -54,8 +54,9 @@ class Settings(NatsSettings):
     """Seconds after which callers of a dead agent without a successor get an apology and are hung up; 0: never."""
     bridge_threads: int = Field(default_factory=lambda: max(2, min(4, os.cpu_count() or 2)), ge=1, le=64)
     """Threads for speech to text and speech, one core each."""
-    scripted_agent: str = "antiphon.demo.concierge.Concierge"
-    """The agent that answers if no language model is set: a class by its dotted name, an `agents.Agent`."""
+    scripted_agent: str = ""
+    """The agent that answers under `agent_name` if no language model is set: a class by its dotted name, an
+    `agents.Agent`. Empty: there is none, and the bridge serves text agents and those of files."""
     agents_dir: Path | None = None
     """A folder with a file for each further agent, `NAME.toml`; it is read again when it changes."""
     greeting: str = ""

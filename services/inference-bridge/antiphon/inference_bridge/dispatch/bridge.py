@@ -44,7 +44,7 @@ class Bridge:
         client: Client,
         models: LocalModels,
         settings: Settings,
-        scripted_agent: Callable[[], Agent],
+        scripted_agent: Callable[[], Agent] | None,
         metrics: Metrics = OFF,
         metadata: Mapping[str, str] | None = None,
         file_agents: MakeFileAgents | None = None,
@@ -67,6 +67,7 @@ class Bridge:
             NamedSource("text agents", self._text_agents),
         ]
         self._calls = CallSessions(client, settings, models, self._models, instance, metrics)
+        self._calls.register_metrics(metrics)
         plug_ins = PlugInNames()
         self._abandoned: AbandonedCalls | None = None
         if settings.orphan_seconds:
@@ -115,10 +116,10 @@ class Bridge:
         """Have the chat server load its model; what is wrong if it does not answer then."""
         return await self._agents.chat_server_trouble()
 
-    async def join(self, stop_process: Callable[[], None] = lambda: None) -> Service:
+    async def join(self, stop_process: Callable[[], None] = lambda: None) -> Service | None:
         """Register: claims may come. `stop_process()` does what SIGTERM does: an operator may ask for it.
 
-        The entry in the register is that of the agent of the settings; the others follow.
+        The entry in the register is that of the agent of the settings, if there is one; the others follow.
         """
         self._agents.start_check()
         service = await self._served.join(stop_process)

@@ -32,7 +32,7 @@ class CallAgents:
         self,
         client: Client,
         settings: Settings,
-        scripted_agent: Callable[[], Agent],
+        scripted_agent: Callable[[], Agent] | None,
         entries: RegisterEntries,
         waits: WaitsOfModel,
         metrics: Metrics = OFF,
@@ -55,25 +55,27 @@ class CallAgents:
                 settings.llm_warm_seconds,
             )
         self._checking: asyncio.Task[None] | None = None
-        self.profile = AgentProfile(
-            settings.agent_name,
-            self._make,
-            greeting=self._greeting(),
-            instructions=settings.llm_instructions if settings.has_language_model else "",
-            is_scripted=not settings.has_language_model,
-        )
+        self.profile: AgentProfile | None = None
+        """None: the settings name no agent."""
+        if settings.has_language_model or scripted_agent is not None:
+            self.profile = AgentProfile(
+                settings.agent_name,
+                self._make,
+                greeting=self._greeting(),
+                instructions=settings.llm_instructions if settings.has_language_model else "",
+                is_scripted=not settings.has_language_model,
+            )
 
     def profiles(self) -> dict[str, AgentProfile]:
-        """The one agent; it is always there."""
-        return {self.profile.name: self.profile}
+        """The one agent; if there is one, it is always there."""
+        return {self.profile.name: self.profile} if self.profile is not None else {}
 
     def _greeting(self) -> str:
         """Said first in each call, unless a setting says otherwise."""
         settings = self._settings
-        own = (
-            phrase("greeting", settings.language) if settings.has_language_model else greeting_of(self._scripted_agent)
-        )
-        return settings.greeting_text(own)
+        if settings.has_language_model or self._scripted_agent is None:
+            return settings.greeting_text(phrase("greeting", settings.language))
+        return settings.greeting_text(greeting_of(self._scripted_agent))
 
     def _make(self, session_id: str) -> Agent:
         """An agent for one call."""
@@ -84,6 +86,7 @@ class CallAgents:
             )
             return MeasuredAgent(agent, self._waits)
         if self._llm is None or self._check is None:
+            assert self._scripted_agent is not None
             return self._scripted_agent()
         self._check.call_connects()
         agent = LanguageModel(

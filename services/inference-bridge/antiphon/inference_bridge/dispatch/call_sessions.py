@@ -107,6 +107,12 @@ class CallSessions:
         """How many of them are of this agent."""
         return self._count[agent]
 
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Have a scraper read calls and capacity, those of all agents together."""
+        metrics.gauge("antiphon_call_agent_sessions", lambda: len(self))
+        metrics.gauge("antiphon_call_capacity", lambda: 0 if self._stopping else self._capacity)
+        metrics.gauge("antiphon_process_draining", lambda: int(self._stopping))
+
     @property
     def speech(self) -> Speech:
         """The speech models that all calls share."""

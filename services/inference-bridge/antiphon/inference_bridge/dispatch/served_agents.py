@@ -48,7 +48,7 @@ class ServedAgents:
         self,
         client: Client,
         settings: Settings,
-        own: AgentProfile,
+        own: AgentProfile | None,
         directory: AgentDirectory,
         plug_ins: PlugInNames,
         calls: CallSessions,
@@ -57,19 +57,21 @@ class ServedAgents:
         metrics: Metrics = OFF,
         unserved: Callable[[str], None] = lambda agent: None,
     ) -> None:
-        """`own`: the agent of the settings, which is always served. `unserved(agent)`: that one is not any more."""
+        """`own`: the agent of the settings, which is always served; None: they name none.
+
+        `unserved(agent)`: that one is not served any more.
+        """
         self._client, self._settings, self._metrics = client, settings, metrics
         self._directory, self._plug_ins = directory, plug_ins
         self._calls, self._entries, self._instance, self._unserved = calls, entries, instance, unserved
         key_file = settings.lease_key_file
         self._crypto = lease_crypto.from_file(key_file) if key_file is not None else None
-        self._own = self._agent(own)
-        self._served = {own.name: self._own}
+        self._own = self._agent(own) if own is not None else None
+        self._served = {self._own.name: self._own} if self._own is not None else {}
         self._retry_at: dict[str, float] = {}
         """Agents that could not be served, and when they are tried again."""
         self._changed = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
-        self._own.admission.register_metrics(metrics)
 
     def serves(self, agent: str) -> bool:
         """Its calls are taken over here."""
@@ -86,14 +88,15 @@ class ServedAgents:
 
     async def start(self) -> None:
         """Be known as alive, in the name of the agent of the settings."""
-        await self._own.start()
+        if self._own is not None:
+            await self._own.start()
 
-    async def join(self, stop_process: Callable[[], None]) -> Service:
+    async def join(self, stop_process: Callable[[], None]) -> Service | None:
         """Claims may come, for the agent of the settings now, for others soon. Its entry in the register.
 
         `stop_process()` does what SIGTERM does: an operator may ask for it.
         """
-        service = await self._own.serve(stop_process)
+        service = await self._own.serve(stop_process) if self._own is not None else None
         self._following = asyncio.create_task(self._follow(stop_process))
         return service
 
