@@ -18,6 +18,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY schemas ./schemas
 COPY libs ./libs
 COPY demo ./demo
+COPY sdk ./sdk
 COPY services/${SERVICE} ./services/${SERVICE}
 # Signaling's page has links to these files; no other wheel takes them in.
 COPY clients/js/src ./clients/js/src

@@ -58,6 +58,7 @@ def test_each_container_sees_its_own_nats_credential_alone() -> None:
         "transceiver": ["nats-transceiver"],
         "signaling": ["nats-signaling", "nats-websocket"],
         "inference-bridge": ["nats-bridge"],
+        "clinic": ["nats-clinic"],
     } | {name: [] for name in OBSERVERS}
     for name, service in found.items():
         assert all(each.endswith(":ro") for each in service.get("volumes", []) if "/credentials" in each) or (

