@@ -28,6 +28,8 @@ CHECKPOINT_TTL: Final = 60.0
 """Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
 LIMITS_TTL: Final = 7500.0
 """Longer than a client secret lives (7200 s): its uses are counted for so long."""
+PREPARED_TTL: Final = 60.0
+"""Seconds within which the client of a prepared call has to come."""
 RECENT_AUDIO_SECONDS: Final = 5.0
 TIMELINE_SECONDS: Final = 6 * 3600.0
 ENDED_CALLS_SECONDS: Final = 7 * 86400.0
@@ -145,6 +147,7 @@ STORES: Final = {
         _bucket(subjects.BUCKET_COPIES, CHECKPOINT_TTL, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LEASES, LEASE_RETENTION, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LIMITS, LIMITS_TTL, "memory", 32, 4 << 10),
+        _bucket(subjects.BUCKET_PREPARED, PREPARED_TTL, "memory", 32, 16 << 10),
         Store(
             subjects.STREAM_RECENT_AUDIO,
             "stream",
