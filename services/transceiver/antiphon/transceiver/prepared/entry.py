@@ -90,9 +90,9 @@ def _unpack(packed: bytes) -> PreparedCall:
         raise ValueError(f"a prepared call has version {version}: this process reads version {VERSION}")
     terms, offered, request = parts
     ufrag, password, fingerprints, client, codec, direction, data_port, data_max, telephone, level = offered
-    *ours, identity = terms
+    session_id, ours, fingerprint, ssrc, origin, identity = terms
     return PreparedCall(
-        Terms(*ours, TransceiverIdentity(*identity)),
+        Terms(session_id, ours, fingerprint, ssrc, origin, TransceiverIdentity(*identity)),
         messages.OpenRequest.model_validate({**request, "offer": ""}),
         sdp.Offer(
             sections=(),

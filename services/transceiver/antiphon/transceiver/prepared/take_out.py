@@ -11,6 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
 from antiphon.runtime import tasks, telemetry
+from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.metrics.call_meter import usage_key
 from antiphon.runtime.nats.errors import BUS_ERRORS
@@ -27,6 +28,7 @@ from antiphon.transceiver.prepared.waiting_calls import WaitingCalls
 from antiphon.transceiver.session.session import Session
 
 log = logging.getLogger(__name__)
+complaints: Final = BoundedLog(log)
 
 AGENT_WITHIN: Final = 0.4
 """Seconds from the first check in which the agent has to accept. Clients place an ordinary call 0.5 s after the button
@@ -90,22 +92,18 @@ class TakeOut:
         try:
             made = await self._opened(coming)
         except BUS_ERRORS as error:
-            log.warning("prepared call %s can't be made: %s", coming.call.session_id, error or type(error).__name__)
-            made = None
+            complaints.warning(f"a prepared call can't be made: {error or type(error).__name__}")
+            made = False
         except Exception:
             log.exception("prepared call %s could not be made", coming.call.session_id)
-            made = None
+            made = False
         finally:
             self._checks.done(coming)
         self._metrics.add("antiphon_call_prepared_total", result="used" if made else "refused")
-        if made is None:
-            return
-        if made.state.creator.count("."):
-            self._unconnected.append(made)
-        for check in coming.checks:
+        for check in coming.checks if made else ():
             self._demux.receive(check.packet, check.relay, self._loop.time(), time.time_ns())
 
-    async def _opened(self, coming: ComingClient) -> Session | None:
+    async def _opened(self, coming: ComingClient) -> bool:
         began, found = self._loop.time(), list[PreparedCall]()
 
         async def take_out() -> TakenOut | None:
@@ -124,11 +122,12 @@ class TakeOut:
             self._metrics.observe("antiphon_call_setup_seconds", self._loop.time() - began, step="open")
             self._metrics.add("antiphon_usage_calls_total", key=usage_key(opened.state.creator))
             _write_span(opened, found[0], began_ns)
-            return opened
-        if opened is not None:
-            log.info("prepared call %s is not made: %s: %s", coming.call.session_id, opened.code, opened.message)
-            self._metrics.add("antiphon_call_refused_total", code=opened.code)
-        return None
+            if found[0].request.prepare:
+                self._unconnected.append(opened)
+            return True
+        if opened is not None:  # each check of its client leads here while the process is full
+            log.debug("prepared call %s is not made: %s: %s", coming.call.session_id, opened.code, opened.message)
+        return False
 
     async def _taken_out(self, coming: ComingClient) -> PreparedCall | None:
         """Its entry, which nobody else gets; None: it was replaced or has expired, or can't be kept any more."""
