@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.runtime.nats.buckets import ANNOUNCE_TTL, FLOWS_TTL
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL, FLOWS_TTL, PREPARED_MAX_VALUE, PREPARED_TTL
 from antiphon.schemas import subjects
 
 LEASE_RETENTION: Final = 600.0
@@ -28,8 +28,6 @@ CHECKPOINT_TTL: Final = 60.0
 """Seconds that a checkpoint outlives its last renewal, which comes every 15 s: calls of a stack that is gone."""
 LIMITS_TTL: Final = 7500.0
 """Longer than a client secret lives (7200 s): its uses are counted for so long."""
-PREPARED_TTL: Final = 60.0
-"""Seconds within which the client of a prepared call has to come."""
 RECENT_AUDIO_SECONDS: Final = 5.0
 TIMELINE_SECONDS: Final = 6 * 3600.0
 ENDED_CALLS_SECONDS: Final = 7 * 86400.0
@@ -147,7 +145,7 @@ STORES: Final = {
         _bucket(subjects.BUCKET_COPIES, CHECKPOINT_TTL, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LEASES, LEASE_RETENTION, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LIMITS, LIMITS_TTL, "memory", 32, 4 << 10),
-        _bucket(subjects.BUCKET_PREPARED, PREPARED_TTL, "memory", 32, 16 << 10),
+        _bucket(subjects.BUCKET_PREPARED, PREPARED_TTL, "memory", 32, PREPARED_MAX_VALUE),
         Store(
             subjects.STREAM_RECENT_AUDIO,
             "stream",

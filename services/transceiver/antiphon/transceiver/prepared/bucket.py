@@ -1,7 +1,7 @@
 """The bucket of prepared calls in NATS: written with an answer, taken out by compare-and-swap when its client comes.
 
 Every method raises one of `BUS_ERRORS` when NATS fails. The bucket is in the memory of NATS and keeps entries for
-`stores.PREPARED_TTL`.
+`PREPARED_TTL`.
 """
 
 from __future__ import annotations

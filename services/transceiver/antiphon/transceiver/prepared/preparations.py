@@ -9,8 +9,8 @@ from typing import Final
 from antiphon.rtc import sdp
 from antiphon.runtime.bounded_log import BoundedLog
 from antiphon.runtime.metrics import OFF, Metrics
+from antiphon.runtime.nats.buckets import PREPARED_MAX_VALUE, PREPARED_TTL
 from antiphon.runtime.nats.errors import BUS_ERRORS
-from antiphon.runtime.nats.stores import PREPARED_TTL, STORES
 from antiphon.schemas import messages, subjects
 from antiphon.transceiver.calls.new_sessions import NewSessions, new_session_id
 from antiphon.transceiver.net.demux import Demux
@@ -21,7 +21,7 @@ from antiphon.transceiver.prepared.waiting_calls import Waiting, WaitingCalls
 log = logging.getLogger(__name__)
 complaints: Final = BoundedLog(log)
 
-LARGEST: Final = STORES[subjects.BUCKET_PREPARED].max_value - 256
+LARGEST: Final = PREPARED_MAX_VALUE - 256
 """Octets of a sealed call; the rest is for its subject and headers."""
 
 
