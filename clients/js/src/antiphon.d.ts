@@ -202,6 +202,8 @@ export class VoiceCall extends Emitter<VoiceCallEvents> {
   readonly muted: boolean;
   /** Have the server's answer at hand at `start`: from now on, or when the pointer comes to this element. */
   prepare(element?: EventTarget | null): void;
+  /** The answer is at hand. */
+  readonly prepared: boolean;
   /** Place the call; resolves when it is connected. Once only. */
   start(): Promise<void>;
   /** false while the data channel is not open. */
@@ -303,6 +305,8 @@ export class PreparedCall {
   start(): void;
   /** When the pointer comes to this element, or it is focused or touched. */
   startAt(element: EventTarget): void;
+  /** There is one that can be used. */
+  readonly ready: boolean;
   /** It is the caller's from now on; null: there is none. */
   take(): Promise<AntiphonCall | null>;
   close(): void;

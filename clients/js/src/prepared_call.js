@@ -26,6 +26,11 @@ export class PreparedCall {
     this.#on(globalThis.document, "visibilitychange", () => this.#left > 0 && this.#refreshIfDue());
   }
 
+  /** There is a prepared call that can be used. */
+  get ready() {
+    return this.#ready?.prepared ?? false;
+  }
+
   /** Prepare now, and again in time. Failures are silent: an ordinary call is placed then. */
   start() {
     if (this.#closed) return;
@@ -64,7 +69,7 @@ export class PreparedCall {
   }
 
   #refreshIfDue() {
-    const due = !this.#ready?.prepared || this.#ready.preparedFor < REFRESH_BEFORE;
+    const due = !this.#ready?.prepared || this.#ready.preparedFor <= REFRESH_BEFORE;
     if (due && !this.#making && !this.#closed && globalThis.document?.visibilityState !== "hidden") this.#making = this.#refresh();
   }
 

@@ -100,6 +100,11 @@ export class VoiceCall extends EventTarget {
     else this.#ready.start();
   }
 
+  /** `prepare` has the server's answer: `start` needs no request. */
+  get prepared() {
+    return this.#ready?.ready ?? false;
+  }
+
   /** Place the call; resolves when it is connected. Once only. */
   async start() {
     if (this.state !== "idle") throw invalid("this call has begun already: make another one");
