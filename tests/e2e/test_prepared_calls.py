@@ -69,6 +69,7 @@ async def test_a_prepared_call_needs_no_http_at_the_click_and_is_its_secret_s_on
     await tired.vanish()
 
 
+@pytest.mark.nightly
 async def test_where_nobody_answers_an_ordinary_call_is_placed_and_the_secret_is_good_for_it(
     tmp_path: Path,
 ) -> None:

@@ -169,6 +169,7 @@ async def test_an_agent_that_accepts_too_late_gets_no_session_and_is_told(bench:
     await bench.sessions(0)
 
 
+@pytest.mark.nightly
 async def test_a_restarted_transceiver_answers_no_check_of_the_one_before(nats_url: str) -> None:
     async with transceiver_process(nats_url) as first:
         peer = first.peer()
@@ -179,6 +180,7 @@ async def test_a_restarted_transceiver_answers_no_check_of_the_one_before(nats_u
         await is_unanswered(second, again, opened)
 
 
+@pytest.mark.nightly
 async def test_checks_with_a_wrong_password_cost_no_request_and_make_nothing(bench: Bench) -> None:
     peer = bench.peer()
     opened = await prepared(bench, peer)

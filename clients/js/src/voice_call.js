@@ -43,6 +43,7 @@ export class VoiceCall extends EventTarget {
   #options;
   #call = null; // AntiphonCall
   #ready = null; // PreparedCall
+  #granted = null; // promise: the browser gives the microphone without a question
   #conversation = new Conversation();
   #microphone = null; // Microphone, where this call asks for one
   #silence = null; // AudioContext of a call without one
@@ -92,6 +93,7 @@ export class VoiceCall extends EventTarget {
     if (this.state !== "idle") throw invalid("this call has begun already: make another one");
     this.#ready ??= new PreparedCall(async () => {
       const { agent, region, race } = this.#options;
+      this.#granted = microphoneIsGranted(); // asked now, because the answer takes some ms
       const call = await this.#make();
       await call.prepare({ agent, region, race });
       return call;
@@ -185,7 +187,7 @@ export class VoiceCall extends EventTarget {
     opened.catch(() => {}); // it is awaited below
     const prepared = (this.#call = (await this.#ready?.take()) ?? null);
     // A prepared call connects while the microphone is being opened, unless the browser asks the user first.
-    const waits = !prepared || (microphone === true && !(await microphoneIsGranted()));
+    const waits = !prepared || (microphone === true && !(await this.#granted));
     const [call] = await Promise.all([prepared ?? this.#make(), waits ? opened : null]);
     this.#call = call;
     if (this.state === "ended") return this.#release();

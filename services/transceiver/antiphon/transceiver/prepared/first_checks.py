@@ -10,6 +10,7 @@ import asyncio
 from typing import Final, NamedTuple
 
 from antiphon.rtc import stun
+from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import tunnel
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.net.demux import Unrouted
@@ -18,6 +19,8 @@ from antiphon.transceiver.prepared.waiting_calls import Waiting, WaitingCalls
 MAX_AT_ONCE: Final = 256
 """Calls whose clients have come and which are being made. The checks of further ones are dropped: clients repeat them
 after 50 ms."""
+BEGINS: Final = (200, 400)
+"""Attempts per second, and at once: while the process is full each check of a waiting client is one."""
 MAX_CHECKS: Final = 4
 """Of one client that wait for its session: one of each way that it tries, in most cases."""
 
@@ -42,6 +45,7 @@ class FirstChecks:
         self._password_key = password_key
         self._coming: dict[str, ComingClient] = {}
         self._queue: asyncio.Queue[ComingClient] = asyncio.Queue(MAX_AT_ONCE)
+        self._begins = TokenBucket(*BEGINS)
 
     def take(self, unrouted: Unrouted, now: float) -> bool:
         """Whether this packet is the authentic check of a prepared call's client: then it waits for its session."""
@@ -50,7 +54,7 @@ class FirstChecks:
             return False
         coming = self._coming.get(unrouted.ufrag)
         if coming is None:
-            if len(self._coming) < MAX_AT_ONCE:
+            if len(self._coming) < MAX_AT_ONCE and self._begins.take(1, now):
                 coming = self._coming[unrouted.ufrag] = ComingClient(unrouted.ufrag, call, [unrouted])
                 self._queue.put_nowait(coming)
         elif len(coming.checks) < MAX_CHECKS:
