@@ -89,7 +89,7 @@ INSIDE: Final = {
     "transceiver.copies": "failover net session",
     "transceiver.prepared": "calls net session",
     "signaling.connections": "http.errors settings trusted_proxies",
-    "signaling.calls": "auth http placement settings",
+    "signaling.calls": "auth http limits.secret_uses placement settings",
     "signaling.http": (
         "auth calls console limits operators placement protocols settings trusted_proxies websocket_calls"
     ),
