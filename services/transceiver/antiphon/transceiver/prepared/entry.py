@@ -64,11 +64,12 @@ def _pack(call: PreparedCall) -> bytes:
     packed: bytes = msgpack.packb(
         [
             VERSION,
-            list(call.terms),
+            list(call.terms._replace(fingerprint="")),
+            _short(call.terms.fingerprint),
             [
                 offer.ufrag,
                 offer.password,
-                offer.fingerprints,
+                [(algorithm, _short(value)) for algorithm, value in offer.fingerprints],
                 offer.client,
                 list(offer.codec),
                 offer.direction,
@@ -88,17 +89,17 @@ def _unpack(packed: bytes) -> PreparedCall:
     version, *parts = msgpack.unpackb(packed, raw=False, strict_map_key=False)
     if version != VERSION:
         raise ValueError(f"a prepared call has version {version}: this process reads version {VERSION}")
-    terms, offered, request = parts
+    terms, fingerprint, offered, request = parts
     ufrag, password, fingerprints, client, codec, direction, data_port, data_max, telephone, level = offered
-    session_id, ours, fingerprint, ssrc, origin, identity = terms
+    session_id, ours, _, ssrc, origin, identity = terms
     return PreparedCall(
-        Terms(session_id, ours, fingerprint, ssrc, origin, TransceiverIdentity(*identity)),
+        Terms(session_id, ours, _long(fingerprint), ssrc, origin, TransceiverIdentity(*identity)),
         messages.OpenRequest.model_validate({**request, "offer": ""}),
         sdp.Offer(
             sections=(),
             ufrag=ufrag,
             password=password,
-            fingerprints=tuple((algorithm, value) for algorithm, value in fingerprints),
+            fingerprints=tuple((algorithm, _long(value)) for algorithm, value in fingerprints),
             client=client,
             codec=Codec(*codec),
             codecs=(Codec(*codec),),
@@ -109,3 +110,16 @@ def _unpack(packed: bytes) -> PreparedCall:
             audio_level_id=level,
         ),
     )
+
+
+def _short(fingerprint: str) -> bytes | str:
+    """A third of its length, where it is written as it usually is: ten thousand entries are to be small."""
+    try:
+        short = bytes.fromhex(fingerprint.replace(":", ""))
+    except ValueError:
+        return fingerprint
+    return short if _long(short) == fingerprint else fingerprint
+
+
+def _long(fingerprint: bytes | str) -> str:
+    return fingerprint if isinstance(fingerprint, str) else fingerprint.hex(":").upper()

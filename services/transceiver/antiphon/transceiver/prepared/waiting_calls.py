@@ -6,6 +6,7 @@ no check costs a request to NATS unless its client was given that answer.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import Final, NamedTuple
 
@@ -55,7 +56,7 @@ class WaitingCalls:
         self._expire(now)
         if (former := self._ufrags.get(waiting.key)) is not None:
             self.remove(former)
-        self._calls[ufrag] = waiting
+        self._calls[ufrag] = waiting._replace(caller=sys.intern(waiting.caller))
         self._ufrags[waiting.key] = ufrag
         if waiting.caller:
             self._callers[waiting.caller] += 1
