@@ -228,7 +228,7 @@ async def test_a_call_that_is_over_is_unknown_and_the_stack_stays_healthy(stack:
     async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
         peer = Peer(lambda _: None, lambda _: None)
         await peer.connect(stack.url, "echo")
-        location = peer._location
+        location = peer.location
         await peer.close()
         gone = await http.post(location + "/hangup")
         assert gone.status_code == 404

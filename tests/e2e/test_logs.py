@@ -45,7 +45,7 @@ async def test_no_line_of_a_call_holds_its_clients_address_and_each_is_an_object
             await peer.connect(stack.url, "echo", relay=box.address)
             peer.speak(tone(2))
             await until(lambda: listener.last_audible is not None)
-            session = peer._location.rpartition("/")[2]
+            session = peer.location.rpartition("/")[2]
             stranger.send(b"\x80noise", relay)
             stranger.send(request_for(mint()), relay)
             box.rebind()

@@ -66,7 +66,7 @@ async def test_a_part_that_is_killed_comes_back_and_calls_succeed_again(stack: S
 async def test_while_its_transceiver_is_dead_an_offer_gets_503_and_the_old_call_is_unknown(stack: Stack) -> None:
     peer = Peer(lambda _: None, lambda _: None)
     await peer.connect(stack.url, "echo")
-    location = peer._location
+    location = peer.location
     killed = stack.pid_of("transceiver")
     os.kill(killed, signal.SIGKILL)
     async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:

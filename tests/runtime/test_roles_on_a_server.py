@@ -47,6 +47,7 @@ def _stored() -> list[str]:
         "antiphon-leases": ("echo.s1", "theirs.s1", "ear.s1", "concierge.s1", "storage"),
         "antiphon-relays": ("mine", "theirs"),
         "antiphon-numbers": ("ingress.1", "cluster.1"),
+        "antiphon-limits": ("0.1", "used.s1", "prepared.s1"),
     }
     for store in STORES.values():
         api, stream = "$JS.API.", store.stream
@@ -103,6 +104,8 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-flows.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
             "$JS.API.STREAM.INFO.KV_antiphon-sessions",
+            "$KV.antiphon-prepared.0.1", "$JS.API.DIRECT.GET.KV_antiphon-prepared.$KV.antiphon-prepared.0.1",
+            "$KV.antiphon-limits.prepared.s1",
         ],
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}call.s1.*",

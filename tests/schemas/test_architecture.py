@@ -87,8 +87,9 @@ INSIDE: Final = {
     "transceiver.calls": "bus ice.agent media.call_mixer net session settings timing.pacing timing.scheduler",
     "transceiver.failover": "bus calls ice.seen_checks net session",
     "transceiver.copies": "failover net session",
+    "transceiver.prepared": "calls net session",
     "signaling.connections": "http.errors settings trusted_proxies",
-    "signaling.calls": "auth http placement settings",
+    "signaling.calls": "auth http limits.secret_uses placement settings",
     "signaling.http": (
         "auth calls console limits operators placement protocols settings trusted_proxies websocket_calls"
     ),

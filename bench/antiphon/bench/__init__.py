@@ -31,6 +31,7 @@ BENCHES: Final = {
     "offers": "calls.offers",
     "opus": "media.opus",
     "placement": "calls.placement",
+    "prepared": "calls.prepared",
     "recovery": "calls.recovery",
     "relay": "relay.relay",
     "relay-delay": "relay.relay_delay",

@@ -24,7 +24,7 @@ from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.schemas import MalformedError
 from antiphon.schemas.addresses import Address, parse_address
 
-OPTIONAL: Final = ("region", "ingress", "ended", "error")
+OPTIONAL: Final = ("region", "ingress", "prepared", "ended", "error")
 """Fields of a result that are printed where they say something."""
 
 
@@ -48,6 +48,8 @@ class CallResult:
     """Where the server says that it serves the call; empty: it has one region."""
     ingress: str = ""
     """The region of the relay by which the call enters; empty likewise."""
+    prepared: str = ""
+    """What became of the prepared call: `used`, or `not answered` (an ordinary one followed); empty: there was none."""
     ended: str | None = None
     """Why the call ended before we hung up, if it did."""
     error: str | None = None
@@ -61,10 +63,11 @@ async def converse(
     question: Samples,
     relay: Address | None = None,
     region: str | None = None,
+    prepared: bool = False,
 ) -> tuple[CallResult, Samples]:
     """Place a call, play `question` (24 kHz), return the result and the audio of the answer.
 
-    `region`: the one that the server shall take the caller to be in.
+    `region`: the one that the server shall take the caller to be in. `prepared`: have the answer before the call.
     """
     listener = Listener()
     peer = Peer(listener.audio, listener.message)
@@ -72,7 +75,11 @@ async def converse(
     result = CallResult()
     start = loop.time()
     try:
+        if prepared:
+            await peer.prepare(url, agent, key, region=region)
         await peer.connect(url, agent, key, relay, region=region)
+        if prepared:
+            result.prepared = "used" if peer.used_prepared else "not answered"
         result.setup_ms = round(peer.setup_ms, 1)
         await let_greet(peer, listener, loop.time())
         seen = len(listener.events)
@@ -127,6 +134,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region", metavar="NAME", help="call as from this region of the server's (default: it finds out)"
     )
+    parser.add_argument(
+        "--prepared",
+        action="store_true",
+        help="have the answer before the call, as a page before a press of its button",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of lines")
 
 
@@ -140,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
         relay = parse_address(args.relay) if args.relay else None
     except MalformedError as error:
         raise UsageError(f"--relay: {error}") from None
-    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question, relay, args.region))
+    result, answer = asyncio.run(converse(args.url, args.agent, args.key, question, relay, args.region, args.prepared))
     if args.out is not None and len(answer):
         write_wav(args.out, answer, RATE)
     if args.json:
@@ -158,6 +170,7 @@ def _print(result: CallResult) -> None:
         ("answered", result.answered),
         ("region", result.region),
         ("ingress", result.ingress if result.ingress != result.region else ""),
+        ("prepared", result.prepared),
         ("setup", f"{result.setup_ms:.0f} ms" if result.setup_ms is not None else ""),
         ("answer after", f"{result.answer_ms:.0f} ms" if result.answer_ms is not None else ""),
         ("ended", result.ended if result.ended and not result.error else ""),

@@ -14,6 +14,7 @@ from antiphon.cli.errors import CallError, RefusedCallError, UsageError
 log = logging.getLogger(__name__)
 
 CALLS_PATH = "/v1/realtime/calls"
+PREPARE_PATH = "/v1/realtime/prepare"
 
 
 def require_url(url: str) -> None:
@@ -46,15 +47,17 @@ async def place(
     agent: str | None,
     region: str | None = None,
     copy: bool | None = None,
+    path: str = CALLS_PATH,
 ) -> Placed:
     """Place the call; CallError with what the server says when it refuses.
 
-    `region`: where the client says it is. `copy`: it asks for a copy in a second region, or for none.
+    `region`: where the client says it is. `copy`: it asks for a copy in a second region, or for none. `path`:
+    `PREPARE_PATH` for a call that begins when the answer is used.
     """
     wishes = {"agent": agent, "region": region, "copy": None if copy is None else str(copy).lower()}
     try:
         response = await http.post(
-            urljoin(url, CALLS_PATH),
+            urljoin(url, path),
             params={name: value for name, value in wishes.items() if value},
             content=offer.encode(),
             headers={"Content-Type": "application/sdp"},

@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-import httpx
-
-from antiphon.cli.call_client import Fate, fate, hang_up, place
+from antiphon.cli.call_client import Fate, Placed
+from antiphon.cli.call_http import CallHttp
 from antiphon.cli.errors import CallError
-from antiphon.cli.http_transport import Transport
 from antiphon.cli.ice_check import answer_to, is_authentic_success, pack_binding_request
+from antiphon.cli.relay_socket import open_relay_socket
 from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
 from antiphon.rtc.dtls.certificate import Certificate
@@ -43,6 +42,8 @@ ASK_INTERVAL: Final = 1.0
 """Seconds between two requests to the server for the call's status, while there is no connection."""
 FIRST_CHECKS: Final = 0.05
 """Seconds between checks until the first answer."""
+PREPARED_ANSWERS: Final = 0.5
+"""Seconds for the answer to a check of a prepared call; then an ordinary call is placed."""
 MAX_CATCH_UP: Final = 0.1
 """Seconds of frames that are sent late, all at once; frames that are later are left out, as the transceiver does."""
 REPORT_EVERY: Final = 50
@@ -71,6 +72,8 @@ class Peer:
         """From `connect` to the finished DTLS handshake."""
         self.answer_ms = self.checked_ms = 0.0
         """From `connect` to the server's answer, and to the first check that was answered; 0 before."""
+        self.used_prepared = False
+        """The call is the one that `prepare` has prepared."""
         self.connected = asyncio.Event()
         self.channel_open = asyncio.Event()
         self.closed = asyncio.Event()
@@ -84,8 +87,8 @@ class Peer:
         self._ufrag, self._password = secrets.token_hex(4), secrets.token_hex(12)
         self._rtp = OutgoingStream(secrets.randbits(31) + 1, PAYLOAD_TYPE, secrets.randbits(15), secrets.randbits(32))
         self._answer: Answer
-        self._http: httpx.AsyncClient
-        self._location = ""
+        self._http = CallHttp()
+        self._relay: Address | None = None
         self._socket: socket.socket | None = None
         self._setup: DtlsSetup | None = None
         self._records: DtlsRecords | None = None
@@ -94,21 +97,24 @@ class Peer:
         self._sender: ClientSender | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._loop = asyncio.get_running_loop()
-        self._checked = False
+        self._checked = asyncio.Event()
         self._speech: list[bytes] = []
         self._started = 0.0
 
     @property
+    def location(self) -> str:
+        """The call's URL; empty before `connect`."""
+        return self._http.placed.location if self._http.placed is not None else ""
+
+    @property
     def session_id(self) -> str:
         """The session's name in the stack; empty before `connect`."""
-        return self._location.rpartition("/")[2]
+        return self.location.rpartition("/")[2]
 
     @property
     def handshaking(self) -> bool:
         """The DTLS handshake has begun and has not ended; False before the answer is there."""
         return self._setup is not None and self._setup.running
-
-    # ---- setting up ------------------------------------------------------------------------------------
 
     def _offer(self) -> str:
         return make_offer(self._ufrag, self._password, self._certificate.fingerprint, self._rtp.ssrc)
@@ -126,24 +132,15 @@ class Peer:
         """Place the call; CallError says what failed: HTTP, UDP through the relay, or the handshake.
 
         `relay` replaces the addresses that the answer offers. `region`: where the client says that it is.
-        `copy`: it asks for a copy in a second region, or for none.
+        `copy`: it asks for a copy in a second region, or for none. After `prepare`: of the call that is placed where
+        the prepared one is not answered.
         """
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # Proxies of the environment are for the web; a call is placed directly.
-        self._http = httpx.AsyncClient(headers=headers, transport=Transport(), trust_env=False, timeout=timeout)
         self._started = self._loop.time()
-        placed = await place(self._http, url, self._offer(), agent, region, copy)
-        self.answer_ms = self._elapsed_ms()
-        self._location, self.region, self.ingress = placed.location, placed.region, placed.ingress
-        self._answer = Answer(placed.sdp)
-        if relay is not None:
-            self._answer.candidates = [relay]
-        self._make_setup()
-        where = self._open_socket()
-        self._tasks = [
-            asyncio.create_task(self._check_forever()),
-            asyncio.create_task(self._poll_forever()),
-        ]
+        prepared = self._http.use_prepared()
+        if prepared is None or not await self._is_answered(prepared, relay):
+            await self._http.place(url, self._offer(), agent, key, timeout, region, copy)
+            assert self._http.placed is not None
+            self._begin(self._http.placed, relay)
         ended = asyncio.create_task(self._ended_early())
         self._tasks.append(ended)
         connected = asyncio.create_task(self.connected.wait())
@@ -153,17 +150,53 @@ class Peer:
             connected.cancel()
         if not self.connected.is_set() or self.failure:
             status = ended.result() if ended.done() else await self.fate()
-            reason = (
-                "the DTLS handshake did not finish"
-                if self._checked
-                else f"no answer by UDP from the relay at {where}: is the port open and published?"
-            )
+            reason = f"no answer by UDP from the relay at {self._relay}: is the port open and published?"
+            if self._checked.is_set():
+                reason = "the DTLS handshake did not finish"
             raise CallError(status.message if status and status.over else self.failure or reason)
         ended.cancel()
 
+    async def prepare(
+        self,
+        url: str,
+        agent: str | None = None,
+        key: str | None = None,
+        timeout: float = 10,
+        region: str | None = None,
+        copy: bool | None = None,
+    ) -> None:
+        """Have the offer answered: `connect` then needs no HTTP, if it comes within a minute. CallError as there."""
+        await self._http.place(url, self._offer(), agent, key, timeout, region, copy, prepares=True)
+
+    def _begin(self, placed: Placed, relay: Address | None) -> None:
+        """Send checks to the relay of this answer."""
+        self.answer_ms = self._elapsed_ms()
+        self.region, self.ingress = placed.region, placed.ingress
+        self._answer = Answer(placed.sdp)
+        if relay is not None:
+            self._answer.candidates = [relay]
+        self._make_setup()
+        self._socket, self._relay = open_relay_socket(self._answer.candidates)
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._tasks = [asyncio.create_task(self._check_forever()), asyncio.create_task(self._poll_forever())]
+
+    async def _is_answered(self, prepared: Placed, relay: Address | None) -> bool:
+        """Whether the server answers a check of the prepared call in time. If not, nothing of it is left."""
+        self._begin(prepared, relay)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PREPARED_ANSWERS):
+                await self._checked.wait()
+        if self._checked.is_set():
+            self.used_prepared = True
+            return True
+        await tasks.end(*self._tasks)
+        self._close_socket()
+        self._http.give_up()
+        return False
+
     async def fate(self) -> Fate | None:
         """The call's status by the server; None if it does not know the call."""
-        return await fate(self._http, self._location) if self._location else None
+        return await self._http.fate()
 
     async def _ended_early(self) -> Fate:
         """Returns when the server reports the call as ended: an agent may hang up before we are connected."""
@@ -188,28 +221,6 @@ class Peer:
             unasked=UNASKED,
         )
 
-    def _open_socket(self) -> Address:
-        """Use the first relay that this machine has a route to: it may have no IPv6."""
-        reasons = []
-        for relay in self._answer.candidates:
-            try:
-                udp = socket.socket(socket.AF_INET6 if ":" in relay.host else socket.AF_INET, socket.SOCK_DGRAM)
-            except OSError as error:
-                reasons.append(f"{relay}: {error.strerror}")
-                continue
-            try:
-                udp.setblocking(False)
-                udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-                udp.connect(relay)
-            except OSError as error:
-                udp.close()
-                reasons.append(f"{relay}: {error.strerror}")
-                continue
-            self._socket = udp
-            self._loop.add_reader(udp.fileno(), self._readable)
-            return relay
-        raise CallError(f"there is no way from here to any relay of the answer ({'; '.join(reasons)})")
-
     def _send(self, data: bytes) -> None:
         if self._socket is not None:
             try:
@@ -222,7 +233,7 @@ class Peer:
             self._send(
                 pack_binding_request(f"{self._answer.ufrag}:{self._ufrag}", self._answer.password, use_candidate=True)
             )
-            await asyncio.sleep(CHECK_INTERVAL if self._checked else FIRST_CHECKS)
+            await asyncio.sleep(CHECK_INTERVAL if self._checked.is_set() else FIRST_CHECKS)
 
     async def _poll_forever(self) -> None:
         while True:
@@ -231,8 +242,6 @@ class Peer:
             self._setup.poll(self._loop.time())
             if self._data is not None:
                 self._data.poll(self._loop.time())
-
-    # ---- from the network --------------------------------------------------------------------------------
 
     def _readable(self) -> None:
         for _ in range(64):
@@ -254,18 +263,18 @@ class Peer:
             response = answer_to(datagram, self._ufrag, self._password, self._answer.candidates[0])
             if response is not None:
                 self._send(response)
-            elif is_authentic_success(datagram, self._answer.password) and not self._checked:
-                self._checked, self.checked_ms = True, self._elapsed_ms()
+            elif is_authentic_success(datagram, self._answer.password) and not self._checked.is_set():
+                self._note_checked()
                 self._setup.begin(now)
                 if self._answer.passive:
                     self._setup.start(now)
         elif 19 < first < 64:
             if self._records is not None:
                 self._receive_records(datagram, now)
-            elif self._checked or not self._answer.passive:
+            elif self._checked.is_set() or not self._answer.passive:
                 # The server starts at our first check: its ClientHello may overtake the check's answer.
                 if not self._setup.running:
-                    self._checked, self.checked_ms = True, self._elapsed_ms()
+                    self._note_checked()
                     self._setup.begin(now)
                 self._setup.receive(datagram, now)
                 for record in self._setup.take_early():
@@ -277,6 +286,10 @@ class Peer:
                 unprotected = self._srtp.unprotect(datagram)
                 if unprotected is not None:
                     self.receiver.receive(unprotected[0], now, time.time_ns())
+
+    def _note_checked(self) -> None:
+        self._checked.set()
+        self.checked_ms = self._elapsed_ms()
 
     def _receive_rtcp(self, datagram: bytes, now: float) -> None:
         assert self._srtp is not None
@@ -327,8 +340,6 @@ class Peer:
         if isinstance(payload, str):
             self._on_message(payload)
 
-    # ---- talking -------------------------------------------------------------------------------------------
-
     def speak(self, pcm: bytes) -> None:
         """Queue speech, s16le mono at 24 kHz; the last part of a frame is filled with silence."""
         size = RATE // 50 * 2
@@ -363,9 +374,7 @@ class Peer:
                 sender.report(self.receiver.reception.block(now), now, time.time())
             due += 0.02
             if self._loop.time() - due > MAX_CATCH_UP:
-                due = (
-                    self._loop.time()
-                )  # this process was stopped: a microphone would have lost the frames of that time
+                due = self._loop.time()  # this process was stopped: a microphone would have lost that time's frames
             await asyncio.sleep(max(0.0, due - self._loop.time()))
 
     async def close(self) -> None:
@@ -376,15 +385,13 @@ class Peer:
         if self._records is not None:
             self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
         self._close_socket()
-        if self._location:
-            await hang_up(self._http, self._location)
-        await self._http.aclose()
+        await self._http.close(tell=True)
 
     async def vanish(self) -> None:
         """Free everything and tell the server nothing, like a client that loses power or its network."""
         await tasks.end(*self._tasks)
         self._close_socket()
-        await self._http.aclose()
+        await self._http.close(tell=False)
 
     def _close_socket(self) -> None:
         if self._socket is not None:

@@ -185,6 +185,8 @@ export interface VoiceCallEvents {
 
 /** Place a call and wait until it is connected; rejects with AntiphonError. */
 export function connect(options?: VoiceCallOptions): Promise<VoiceCall>;
+/** A call whose answer is fetched before its `start`: now, or when the pointer comes to `button`. */
+export function prepare(options?: VoiceCallOptions, when?: { button?: EventTarget | null }): VoiceCall;
 
 export class VoiceCall extends Emitter<VoiceCallEvents> {
   constructor(options?: VoiceCallOptions);
@@ -198,6 +200,10 @@ export class VoiceCall extends Emitter<VoiceCallEvents> {
   readonly id: string | null;
   readonly transcript: readonly TranscriptItem[];
   readonly muted: boolean;
+  /** Have the server's answer at hand at `start`: from now on, or when the pointer comes to this element. */
+  prepare(element?: EventTarget | null): void;
+  /** The answer is at hand. */
+  readonly prepared: boolean;
   /** Place the call; resolves when it is connected. Once only. */
   start(): Promise<void>;
   /** false while the data channel is not open. */
@@ -267,6 +273,12 @@ export interface AntiphonCallEvents extends Omit<KeptPathEvents, "gone"> {
   ended: CallStatus | null;
 }
 
+export interface CallWishes {
+  agent?: string | null;
+  region?: string | null;
+  race?: boolean | null;
+}
+
 export class AntiphonCall extends Emitter<AntiphonCallEvents> {
   constructor(options?: { server?: string; key?: string | null; steering?: Steering | false; report?: boolean });
   id: string | null;
@@ -274,12 +286,34 @@ export class AntiphonCall extends Emitter<AntiphonCallEvents> {
   channel: RTCDataChannel | null;
   path: KeptPath | null;
   region: string | null;
-  connect(wishes: { stream: MediaStream; agent?: string | null; region?: string | null; race?: boolean | null }): Promise<void>;
+  /** Have the offer answered before the call, without a microphone. */
+  prepare(wishes?: CallWishes): Promise<void>;
+  readonly prepared: boolean;
+  /** ms for which what is prepared can be used; 0: nothing is. */
+  readonly preparedFor: number;
+  connect(wishes: { stream: MediaStream | Promise<MediaStream> } & CallWishes): Promise<void>;
   replaceMicrophone(stream: MediaStream): Promise<void>;
   send(event: RealtimeEvent): boolean;
   status(): Promise<CallStatus | null>;
   hangUp(options?: { tell?: boolean }): Promise<void>;
 }
+
+/** One prepared call at hand, made anew before it is too old. */
+export class PreparedCall {
+  /** `make` resolves to a call whose `prepare` is done. */
+  constructor(make: () => Promise<AntiphonCall>);
+  start(): void;
+  /** When the pointer comes to this element, or it is focused or touched. */
+  startAt(element: EventTarget): void;
+  /** There is one that can be used. */
+  readonly ready: boolean;
+  /** It is the caller's from now on; null: there is none. */
+  take(): Promise<AntiphonCall | null>;
+  close(): void;
+}
+
+/** Whether the page gets the microphone without a question to the user. */
+export function microphoneIsGranted(): Promise<boolean>;
 
 export interface Candidate {
   relay: string | number;

@@ -6,6 +6,7 @@ export { Conversation } from "./conversation.js";
 export { KeptPath } from "./kept_path.js";
 export { Microphone } from "./microphone.js";
 export { PathWatch, STEERING } from "./path_watch.js";
+export { PreparedCall, microphoneIsGranted } from "./prepared_call.js";
 export { splitRelays } from "./relays.js";
 export { AntiphonError, MicrophoneError, request } from "./request.js";
-export { VoiceCall, connect } from "./voice_call.js";
+export { VoiceCall, connect, prepare } from "./voice_call.js";

@@ -7,6 +7,8 @@ import { PathWatch } from "./path_watch.js";
 import { splitRelays } from "./relays.js";
 import { request } from "./request.js";
 
+const ANSWERED_WITHIN = 500; // ms for the server's answer to a prepared call; then an ordinary one is placed
+const PREPARED_MARGIN = 3000; // ms before the server drops it in which a prepared call is not used any more
 const REOFFER_WITHIN = 3000; // ms for the server's answer to an ICE restart
 
 /**
@@ -26,6 +28,7 @@ export class AntiphonCall extends EventTarget {
   #report;
   #ingresses = []; // the regions of the answer's relays, in their order
   #location = null; // of the call on the server
+  #prepared = null; // {id, region, ingresses, answer, until} of `prepare`
   #stream = null; // the caller's voice
   #sender = null; // RTCRtpSender of it
   #over = false;
@@ -47,28 +50,100 @@ export class AntiphonCall extends EventTarget {
   }
 
   /**
-   * Place the call with this MediaStream as the caller's voice; resolves when the answer is in place. `region`: where the
-   * caller is, for a server that can't tell. `race`: true for two relays of equal priority, false for an order; null: as
-   * the server does.
+   * Have the offer answered before the call: `connect` then asks the server for nothing, within `preparedFor` ms. It takes no
+   * microphone, and is no call at the server yet. AntiphonError where the server refuses.
+   */
+  async prepare({ agent = null, region = null, race = null } = {}) {
+    const peer = this.#open(null);
+    const offer = await peer.createOffer();
+    const [answered] = await Promise.all([this.#post("/v1/realtime/prepare", offer.sdp, { agent, region, race }), peer.setLocalDescription(offer)]);
+    this.#prepared = { ...answered, until: performance.now() + answered.kept * 1000 - PREPARED_MARGIN };
+    if (this.#over) peer.close();
+  }
+
+  /** What `prepare` has prepared can be used now. */
+  get prepared() {
+    return this.preparedFor > 0;
+  }
+
+  /** For so many ms; 0: nothing is prepared. */
+  get preparedFor() {
+    return this.#prepared && !this.#over ? Math.max(0, this.#prepared.until - performance.now()) : 0;
+  }
+
+  /**
+   * Place the call with this MediaStream as the caller's voice; resolves when the answer is in place. `stream` may be a promise of
+   * one: a prepared call connects meanwhile. `region`: where the caller is, for a server that can't tell. `race`: true for two
+   * relays of equal priority, false for an order; null: as the server does. A prepared call has its own `agent`, `region` and
+   * `race`; these here count where it is not answered within ANSWERED_WITHIN, and an ordinary one is placed.
    */
   async connect({ stream, agent = null, region = null, race = null }) {
+    if (this.prepared && (await this.#usePrepared(stream))) return;
+    this.#drop();
+    this.#stream ??= await stream; // unless it was replaced already
+    if (this.#over) return;
+    const peer = this.#open(this.#stream);
+    const offer = await peer.createOffer();
+    const [answered] = await Promise.all([this.#post("/v1/realtime/calls", offer.sdp, { agent, region, race }), peer.setLocalDescription(offer)]);
+    this.#begin(answered);
+    if (this.#over) return this.#tellServer(); // hung up while the offer was on its way
+    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answered.answer).first });
+    this.#keep(answered);
+  }
+
+  /** A new connection with its channel. Without a stream its voice is silent until `replaceMicrophone`. */
+  #open(stream) {
     // No ICE servers and no waiting for candidates: the server is the one with an address (it is ICE-lite).
     const peer = (this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" }));
-    peer.addEventListener("connectionstatechange", () => this.#say("state", peer.connectionState));
-    peer.addEventListener("track", ({ track }) => this.#say("track", track));
-    this.channel = peer.createDataChannel("oai-events");
-    for (const type of ["open", "close"]) this.channel.addEventListener(type, () => this.#say(type));
-    this.channel.addEventListener("message", ({ data }) => this.#received(data));
-    this.#stream ??= stream; // unless it was replaced already
-    this.#sender = peer.addTransceiver(this.#stream.getAudioTracks()[0], { direction: "sendrecv", streams: [this.#stream] }).sender;
-    const offer = await peer.createOffer();
-    const wishes = { agent, region, race: race === null ? null : Number(race) };
-    const [answer] = await Promise.all([this.#post(offer.sdp, wishes), peer.setLocalDescription(offer)]);
-    if (this.#over) return;
+    const channel = (this.channel = peer.createDataChannel("oai-events"));
+    const mine = (action) => (event) => this.peer === peer && action(event);
+    peer.addEventListener("connectionstatechange", mine(() => this.#say("state", peer.connectionState)));
+    peer.addEventListener("track", mine(({ track }) => this.#say("track", track)));
+    for (const type of ["open", "close"]) channel.addEventListener(type, mine(() => this.#say(type)));
+    channel.addEventListener("message", mine(({ data }) => this.#received(data)));
+    const [track] = stream?.getAudioTracks() ?? [];
+    this.#sender = peer.addTransceiver(track ?? "audio", { direction: "sendrecv", streams: [stream ?? new MediaStream()] }).sender;
+    return peer;
+  }
+
+  /** Close the connection without a word: it is another one's turn. */
+  #drop() {
+    const peer = this.peer;
+    this.peer = this.channel = this.#sender = null;
+    peer?.close();
+  }
+
+  /** Whether the server answers the prepared call in time. Else it is given up, and what may have become of it is hung up. */
+  async #usePrepared(stream) {
+    const prepared = this.#prepared;
+    const peer = this.peer;
+    this.#prepared = null;
+    this.#begin(prepared);
+    const voice = Promise.resolve(stream).then((given) => this.peer === peer && !this.#over && this.replaceMicrophone(this.#stream ?? given));
+    voice.catch(() => {}); // it is awaited below
+    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(prepared.answer).first });
+    if (await isAnswered(peer, ANSWERED_WITHIN)) {
+      if (!this.#over) this.#keep(prepared);
+      await voice;
+      return true;
+    }
+    this.#tellServer();
+    return this.#over;
+  }
+
+  /** The call is the one with this answer. */
+  #begin({ id, region, ingresses }) {
+    this.id = id;
+    this.region = region;
+    this.#ingresses = ingresses;
+    this.#location = id && `${this.#server}/v1/realtime/calls/${id}`;
+  }
+
+  /** The answer is in place: keep the connection alive. */
+  #keep({ answer }) {
     if (this.#report) this.#reporting = setInterval(() => this.#sendReport(), REPORT_EVERY);
-    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answer).first });
     const reoffer = this.#location && ((sdp) => this.#reoffer(sdp));
-    this.path = new KeptPath(peer, answer, { steering: this.#steering, regions: this.#ingresses, reoffer, status: () => this.status() });
+    this.path = new KeptPath(this.peer, answer, { steering: this.#steering, regions: this.#ingresses, reoffer, status: () => this.status() });
     for (const type of ["quiet", "moved", "restart", "back", "path"]) this.path.addEventListener(type, ({ detail }) => this.#say(type, detail));
     this.path.addEventListener("gone", ({ detail }) => this.#say("ended", detail));
   }
@@ -106,15 +181,18 @@ export class AntiphonCall extends EventTarget {
     this.peer?.close();
   }
 
-  async #post(sdp, wishes) {
+  /** Send an offer: what the server says of the call besides its answer. */
+  async #post(path, sdp, { agent, region, race }) {
+    const wishes = { agent, region, race: race === null ? null : Number(race) };
     const query = new URLSearchParams(Object.entries(wishes).filter(([, value]) => value !== null)).toString();
-    const response = await this.#offer(`${this.#server}/v1/realtime/calls${query ? "?" + query : ""}`, sdp);
-    this.region = decoded(response.headers.get("Antiphon-Region"));
-    this.#ingresses = ingressesOf(response);
-    this.id = response.headers.get("Location")?.split("/").pop() ?? null;
-    if (this.id) this.#location = `${this.#server}/v1/realtime/calls/${this.id}`;
-    if (this.#over) await this.#tellServer(); // hung up while the offer was on its way
-    return response.text();
+    const response = await this.#offer(`${this.#server}${path}${query ? "?" + query : ""}`, sdp);
+    return {
+      id: response.headers.get("Location")?.split("/").pop() ?? null,
+      region: decoded(response.headers.get("Antiphon-Region")),
+      ingresses: ingressesOf(response),
+      kept: Number(response.headers.get("Antiphon-Prepared") ?? 0),
+      answer: await response.text(),
+    };
   }
 
   /** An ICE restart: new credentials, everything else stays. A secret that has expired still manages the call that it has made. */
@@ -163,6 +241,24 @@ export class AntiphonCall extends EventTarget {
   #say(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Whether a check of this connection is answered within so many ms. */
+function isAnswered(peer, ms) {
+  return new Promise((resolve) => {
+    const done = (answered) => {
+      clearTimeout(timer);
+      peer.removeEventListener("iceconnectionstatechange", look);
+      resolve(answered);
+    };
+    const look = () => {
+      if (["connected", "completed"].includes(peer.iceConnectionState)) done(true);
+      else if (["failed", "closed"].includes(peer.iceConnectionState)) done(false);
+    };
+    const timer = setTimeout(() => done(false), ms);
+    peer.addEventListener("iceconnectionstatechange", look);
+    look();
+  });
 }
 
 function ingressesOf(response) {

@@ -5,6 +5,7 @@ import { AntiphonCall } from "./antiphon_call.js";
 import { Conversation } from "./conversation.js";
 import { Microphone } from "./microphone.js";
 import { PathWatch } from "./path_watch.js";
+import { PreparedCall, microphoneIsGranted } from "./prepared_call.js";
 import { AntiphonError } from "./request.js";
 
 const CONNECT_WITHIN = 15000; // ms from the answer to a connected call
@@ -20,6 +21,16 @@ export async function connect(options = {}) {
 }
 
 /**
+ * A VoiceCall whose answer is fetched before its `start`, when the pointer comes to `button` (a finger, the keyboard), or now without
+ * one, and again in time. The microphone is asked for at `start`, and nothing shows before.
+ */
+export function prepare(options = {}, { button = null } = {}) {
+  const call = new VoiceCall(options);
+  call.prepare(button);
+  return call;
+}
+
+/**
  * Events: "state" (detail: the new state), "transcript" (detail: an item of `transcript`), "event" (detail: a server event),
  * "problem" (detail: an AntiphonError; where the call ended by it, "state" follows), "move" (detail: {relay, why, quiet_ms}).
  * States: "idle", "connecting", "connected", "reconnecting", "ended".
@@ -31,6 +42,8 @@ export class VoiceCall extends EventTarget {
   stream = null; // MediaStream with the agent's voice
   #options;
   #call = null; // AntiphonCall
+  #ready = null; // PreparedCall
+  #granted = null; // promise: the browser gives the microphone without a question
   #conversation = new Conversation();
   #microphone = null; // Microphone, where this call asks for one
   #silence = null; // AudioContext of a call without one
@@ -69,6 +82,29 @@ export class VoiceCall extends EventTarget {
   /** What both sides have said so far: [{id, role, text, final, interrupted}], the newest 500. */
   get transcript() {
     return this.#conversation.items;
+  }
+
+  /**
+   * Have the server's answer at hand when `start` is called: from now on, or from when the pointer comes to this element. `token` is
+   * asked for each time; of a secret there is one prepared call, and it counts as a call once. `start` places an ordinary call
+   * where nothing is prepared, or where that is not answered within half a second.
+   */
+  prepare(element = null) {
+    if (this.state !== "idle") throw invalid("this call has begun already: make another one");
+    this.#ready ??= new PreparedCall(async () => {
+      const { agent, region, race } = this.#options;
+      this.#granted = microphoneIsGranted(); // asked now, because the answer takes some ms
+      const call = await this.#make();
+      await call.prepare({ agent, region, race });
+      return call;
+    });
+    if (element) this.#ready.startAt(element);
+    else this.#ready.start();
+  }
+
+  /** `prepare` has the server's answer: `start` needs no request. */
+  get prepared() {
+    return this.#ready?.ready ?? false;
   }
 
   /** Place the call; resolves when it is connected. Once only. */
@@ -145,11 +181,16 @@ export class VoiceCall extends EventTarget {
   }
 
   async #place() {
-    const { url, token, agent, region, race, steering, report } = this.#options;
+    const { microphone, agent, region, race } = this.#options;
     this.#become("connecting");
-    const [key, stream] = await Promise.all([typeof token === "function" ? token() : token, this.#openMicrophone()]);
+    const opened = this.#openMicrophone();
+    opened.catch(() => {}); // it is awaited below
+    const prepared = (this.#call = (await this.#ready?.take()) ?? null);
+    // A prepared call connects while the microphone is being opened, unless the browser asks the user first.
+    const waits = !prepared || (microphone === true && !(await this.#granted));
+    const [call] = await Promise.all([prepared ?? this.#make(), waits ? opened : null]);
+    this.#call = call;
     if (this.state === "ended") return this.#release();
-    const call = (this.#call = new AntiphonCall({ server: url.replace(/\/+$/, ""), key, steering, report }));
     const on = (type, action) => call.addEventListener(type, ({ detail }) => this.state !== "ended" && action(detail));
     on("state", (state) => this.#connectionChanged(state));
     on("track", (track) => this.#play(track));
@@ -157,10 +198,16 @@ export class VoiceCall extends EventTarget {
     on("close", () => this.#endWithReason(new AntiphonError("the server ended the call", { kind: "ended" })));
     on("moved", (move) => this.#say("move", move));
     on("ended", (status) => this.#end(problemOf(status, lost()), status));
-    await call.connect({ stream, agent, region, race });
+    await call.connect({ stream: opened, agent, region, race });
     if (this.state !== "connecting") return;
     this.#timers.set("ask", setInterval(() => this.#endIfEnded(), ASK_EVERY));
     this.#later("connect", CONNECT_WITHIN, () => this.#endWithReason(notConnected()));
+  }
+
+  async #make() {
+    const { url, token, steering, report } = this.#options;
+    const key = typeof token === "function" ? await token() : token;
+    return new AntiphonCall({ server: url.replace(/\/+$/, ""), key, steering, report });
   }
 
   async #openMicrophone() {
@@ -237,6 +284,7 @@ export class VoiceCall extends EventTarget {
 
   #release() {
     this.#stop(...this.#timers.keys());
+    this.#ready?.close();
     this.#microphone?.close();
     this.#silence?.close().catch(() => {});
     if (this.#audio?.srcObject === this.stream) this.#audio?.pause();

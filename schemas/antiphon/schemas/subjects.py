@@ -6,6 +6,7 @@ functions below build subjects from it, wildcards and parsers derive from it, an
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final, NamedTuple
 
@@ -31,6 +32,8 @@ BUCKET_COPIES: Final = "antiphon-copies"
 """`<cluster>.<slot>.<epoch>.<session id>` -> StoreCopy: calls of other clusters; this region is their second."""
 BUCKET_LIMITS: Final = "antiphon-limits"
 """`used.<secret>`, `rate.<kind>.<hash>`, `failed.<hash>` -> counts of signaling, TTL 7500 s."""
+BUCKET_PREPARED: Final = "antiphon-prepared"
+"""Calls that are answered and not made yet."""
 BUCKET_COPY_LEASES: Final = "antiphon-copy-leases"
 """Of the hub, with `-1`, `-2` ... behind it (`copy_lease_bucket`), each on a server of its own: the registers of the
 leases. `<cluster>.<slot>.<epoch>.<token>` -> LeaseRegister, TTL 7 days: who owns the calls with a copy."""
@@ -498,6 +501,21 @@ def endpoint_claim_key(cluster: int, slot: int, epoch: int) -> str:
 def checkpoint_key(cluster: int, slot: int, epoch: int, session_id: str) -> str:
     """The key of a session's checkpoint in `BUCKET_SESSIONS`."""
     return f"{checkpoint_prefix(cluster, slot, epoch)}.{_token('session id', session_id)}"
+
+
+def prepared_key(cluster: int, session_id: str) -> str:
+    """The key of a prepared call in `BUCKET_PREPARED`."""
+    return f"{_number('cluster', cluster, 12)}.{_token('session id', session_id)}"
+
+
+def prepared_key_of(cluster: int, holder: str) -> str:
+    """The key in `BUCKET_PREPARED` of the one prepared call that a holder may have."""
+    return f"{_number('cluster', cluster, 12)}.of-{hashlib.sha256(holder.encode()).hexdigest()[:32]}"
+
+
+def prepared_mark(session_id: str) -> str:
+    """The key in `BUCKET_LIMITS` that says that a prepared call with a counted credential was used."""
+    return f"prepared.{_token('session id', session_id)}"
 
 
 INGRESS_KEYS: Final = "ingress.*"

@@ -10,7 +10,10 @@ import {
   PathWatch,
   STEERING,
   VoiceCall,
+  PreparedCall,
   connect,
+  microphoneIsGranted,
+  prepare,
   request,
   splitRelays,
 } from "antiphon.js";
@@ -34,6 +37,9 @@ export async function use(stream: MediaStream, peer: RTCPeerConnection): Promise
   call.addEventListener("move", ({ detail }) => console.log((detail satisfies Move).relay?.length));
   call.addEventListener("problem", ({ detail }) => console.log(detail.kind === "lost", detail.retryAfter));
   call.addEventListener("event", ({ detail }) => console.log(detail.type, detail["anything"]));
+  const ready: VoiceCall = prepare({ agent: "concierge" }, { button: document.querySelector("button") });
+  ready.prepare();
+  await ready.start();
   call.mute();
   call.mute(false);
   const sent: boolean = call.send({ type: "response.create" }) && call.say("hello");

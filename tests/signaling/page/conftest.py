@@ -16,6 +16,12 @@ from support.processes.nats import nats_server
 from support.processes.signaling import OFFER, SignalingProcess, StandIns, signaling_process, until
 
 FAKE_PEER = (Path(__file__).parent / "fake_peer.js").read_text() + f"window.fakeOffer = {json.dumps(OFFER)};"
+NOT_PREPARED = """
+const ask = window.fetch.bind(window);
+window.fetch = (url, ...more) => String(url).includes("/v1/realtime/prepare")
+  ? Promise.reject(new TypeError("no calls are prepared in this test")) : ask(url, ...more);
+"""
+"""The pointer of these tests comes to the button as a user's does; what is prepared then has tests of its own."""
 ARGUMENTS = [*QUIET, "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required"]
 
 
@@ -65,7 +71,7 @@ def open_page(browser: Browser, service: SignalingProcess) -> Iterator[Open]:
         contexts.append(context)
         page = context.new_page()
         if fake_peer:
-            page.add_init_script(FAKE_PEER)
+            page.add_init_script(FAKE_PEER + NOT_PREPARED)
         if quiet:
             page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -254,3 +254,114 @@ def test_a_page_that_may_not_play_sound_is_told_and_the_call_goes_on(page: Virtu
     page.evaluate("peer.dispatchEvent(Object.assign(new Event('track'), { track: new MediaStream().tracks[0] }))")
     assert told(page, "problem") == ["sound"]
     assert page.evaluate("call.state") == "connected"
+
+
+PREPARES = """
+  globalThis.peers = [];
+  const Peer = RTCPeerConnection;
+  globalThis.RTCPeerConnection = class extends Peer {
+    iceConnectionState = "new";
+    constructor() { super(); peers.push(this); }
+    addTransceiver(what) {
+      this.offered = typeof what === "string" ? what : what.kind;
+      return { sender: { replaceTrack: async (track) => { this.voice = track; } } };
+    }
+    answerChecks() { this.iceConnectionState = "connected"; this.dispatchEvent(new Event("iceconnectionstatechange")); }
+  };
+  const asked = async () => Object.assign(new EventTarget(), { state: permitted });
+  navigator.permissions = { query: asked };
+  globalThis.permitted = "granted";
+  answer = { status: 201, body: "v=0\\r\\n", headers: { "Antiphon-Prepared": "60" } };
+  globalThis.asked = () => requests.map(({ url }) => url.split("/").pop());
+  // As `place`, with the call that `prepared` is.
+  globalThis.start = () => {
+    globalThis.outcome = null;
+    call.start().then(() => { outcome = "connected"; }, (error) => { outcome = error.kind; });
+  };
+"""
+
+
+def test_a_prepared_call_asks_for_no_microphone_before_and_for_nothing_at_the_server_after_the_click(
+    page: VirtualPage,
+) -> None:
+    page.evaluate(PREPARES + "globalThis.microphone = null; globalThis.call = antiphon.prepare({ agent: 'echo' });")
+    assert page.evaluate("asked()") == ["prepare?agent=echo"]
+    assert page.evaluate("[call.prepared, call.state, peers[0].offered, peers[0].answered ?? false, microphone]") == [
+        True,
+        "idle",
+        "audio",
+        False,
+        None,
+    ]
+    page.evaluate("start()")
+    page.evaluate("peers[0].answerChecks(); peers[0].become('connected')")
+    assert page.evaluate("outcome") == "connected"
+    assert page.evaluate("peers[0].voice === microphone.getAudioTracks()[0]")
+    assert page.evaluate("[asked().length, peers.length, call.id]") == [1, 1, "rtc_1"]
+
+
+def test_a_prepared_call_that_nobody_answers_is_replaced_by_an_ordinary_one(page: VirtualPage) -> None:
+    page.evaluate(PREPARES + "globalThis.call = antiphon.prepare();")
+    page.evaluate("start()")
+    page.advance(490)
+    assert page.evaluate("asked()") == ["prepare"]
+    page.advance(20)
+    assert page.evaluate("asked()") == ["prepare", "hangup", "calls"]
+    assert page.evaluate("[peers.length, peers[0].connectionState, peers[1].offered]") == [2, "closed", "audio"]
+    page.evaluate("peers[0].become('connected')")
+    assert page.evaluate("outcome") is None, "the connection that was given up says nothing"
+    page.evaluate("peers[1].become('connected')")
+    assert page.evaluate("outcome") == "connected"
+
+
+def test_what_is_prepared_is_made_anew_in_time_until_nobody_comes_and_not_where_the_server_refuses(
+    page: VirtualPage,
+) -> None:
+    page.evaluate(
+        PREPARES + "globalThis.button = new EventTarget(); globalThis.call = antiphon.prepare({}, { button });"
+    )
+    assert page.evaluate("asked()") == []
+    page.evaluate("button.dispatchEvent(new Event('pointerenter'))")
+    page.advance(40_000)
+    assert page.evaluate("asked()") == ["prepare"]
+    page.advance(10_000)
+    assert page.evaluate("asked()") == ["prepare", "prepare"]
+    assert page.evaluate("peers.map(({ connectionState }) => connectionState)") == ["closed", "new"]
+    page.advance(3_600_000)
+    assert page.evaluate("asked().length") == 10
+    assert page.evaluate("call.prepared") is False
+    page.evaluate("answer = { status: 404, body: '{}' }; button.dispatchEvent(new Event('pointerenter'))")
+    page.advance(600_000)
+    assert page.evaluate("asked().length") == 11
+    page.evaluate("answer = { status: 201, body: '' }; start()")
+    assert page.evaluate("asked().at(-1)") == "calls"
+
+
+def test_a_click_while_the_offer_is_on_its_way_waits_for_its_answer_and_a_question_for_the_user(
+    page: VirtualPage,
+) -> None:
+    page.evaluate(
+        PREPARES
+        + """
+        const ask = fetch;
+        const slow = (found) => new Promise((go) => setTimeout(() => go(found), 100));
+        globalThis.fetch = (...all) => ask(...all).then(slow);
+        const open = navigator.mediaDevices.getUserMedia;
+        navigator.mediaDevices.getUserMedia = () => new Promise((go) => { globalThis.allow = () => go(open()); });
+        permitted = "prompt";
+        globalThis.call = antiphon.prepare();
+        """
+    )
+    page.evaluate("start()")
+    page.advance(150)
+    assert page.evaluate("[asked().length, peers[0].answered ?? false]") == [1, False]
+    page.evaluate("allow()")
+    page.evaluate("peers[0].answerChecks(); peers[0].become('connected')")
+    assert page.evaluate("[outcome, asked().length]") == ["connected", 1]
+
+
+def test_a_prepared_call_is_given_up_with_its_microphone(page: VirtualPage) -> None:
+    page.evaluate(PREPARES + "globalThis.call = antiphon.prepare();")
+    page.evaluate("refusal = 'NotAllowedError'; start(); ")
+    page.evaluate("peers[0].answerChecks()")
+    assert page.evaluate("[outcome, call.state, asked().at(-1)]") == ["refused", "ended", "hangup"]

@@ -166,6 +166,10 @@ class StandIn:
     headers: list[dict[str, str]] = field(default_factory=list)
     exchanged: Message | None = None
     """What a transceiver answers to ICE credentials without an offer."""
+    withdrawn: list[str] = field(default_factory=list)
+    """Prepared calls that it was asked to withdraw."""
+    withdrawal: Message | None = None
+    """What it answers then; None: nothing."""
     hung_up: list[str] = field(default_factory=list)
     """Sessions that it was asked to end."""
     transferred: list[TransferCall] = field(default_factory=list)
@@ -288,6 +292,12 @@ class StandIns:
             part.headers.append(dict(message.headers or {}))
             if part.opened[-1].ice is not None and part.exchanged is not None:
                 await message.respond(encode(part.exchanged))
+                return
+            if (withdrawn := part.opened[-1].withdraw) is not None:
+                part.opened.pop()
+                part.withdrawn.append(withdrawn)
+                if part.withdrawal is not None:
+                    await message.respond(encode(part.withdrawal))
                 return
             while part.answers_after is not None and not part.answers_after.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)

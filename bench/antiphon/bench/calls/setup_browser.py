@@ -81,7 +81,8 @@ class Collector:
         return "200 OK", PAGE.read_text() if path.startswith("/page") else ""
 
 
-async def _end(program: asyncio.subprocess.Process) -> None:
+async def end_program(program: asyncio.subprocess.Process) -> None:
+    """Ask it to end, then end it."""
     program.terminate()
     try:
         await asyncio.wait_for(program.wait(), 5)
@@ -110,7 +111,7 @@ async def main(url: str, calls: int, browser: str) -> None:
         except TimeoutError:
             print(f"{browser} made no call for {CALL_SECONDS:.0f} s", file=sys.stderr)
         finally:
-            await _end(program)
+            await end_program(program)
     server.close()
 
 

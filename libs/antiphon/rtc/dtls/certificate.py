@@ -15,6 +15,9 @@ from antiphon.rtc.dtls.cipher_suites import DTLS_1_2, SUITES
 CERTIFICATE_LIFETIME: Final = 24 * 3600.0
 """Seconds. A stolen key is of use for that long, and calls of different days can't be linked to one server."""
 
+KEPT_AFTER_RENEWAL: Final = 60.0
+"""Seconds: an answer may be older than the renewal, where its client connects later (a prepared call)."""
+
 
 class Certificate:
     """A self-signed certificate and the OpenSSL context made from it.
@@ -37,9 +40,19 @@ class CurrentCertificate:
 
     def __init__(self, now: float) -> None:
         self._certificate, self._made_at = Certificate(), now
+        self._former: Certificate | None = None
 
     def at(self, now: float) -> Certificate:
         """Made anew when it is older than `CERTIFICATE_LIFETIME`."""
         if now - self._made_at > CERTIFICATE_LIFETIME:
+            self._former = self._certificate
             self._certificate, self._made_at = Certificate(), now
         return self._certificate
+
+    def of(self, fingerprint: str, now: float) -> Certificate | None:
+        """The one that an answer named so, if that is at most `KEPT_AFTER_RENEWAL` old; None: it is gone."""
+        if self.at(now).fingerprint == fingerprint:
+            return self._certificate
+        if now - self._made_at > KEPT_AFTER_RENEWAL:
+            self._former = None
+        return self._former if self._former is not None and self._former.fingerprint == fingerprint else None

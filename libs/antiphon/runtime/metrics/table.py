@@ -109,6 +109,13 @@ _CALLS: Final = (
         **_TRANSPORT,
     ),
     _counter("antiphon_call_refused_total", _OWNERS, "Offers that became no call, by the code of the answer.", code=24),
+    _counter(
+        "antiphon_call_prepared_total",
+        ("transceiver",),
+        "Prepared calls: offers answered, and what became of the calls whose clients came.",
+        result=("answered", "used", "refused"),
+    ),
+    _gauge("antiphon_call_waiting", ("transceiver",), "Prepared calls whose clients may still come."),
     _gauge(
         "antiphon_call_capacity",
         ("transceiver", "signaling", "inference-bridge", "agent"),
@@ -287,7 +294,7 @@ _SIGNALING: Final = (
     _gauge("antiphon_signaling_websockets", ("signaling",), "Side channels that are open."),
     _counter(
         "antiphon_usage_calls_total",
-        ("signaling",),
+        _OWNERS,
         "Calls per API key: `key` is the begin of its hash, `none` where no keys are set.",
         key=100,
     ),

@@ -30,6 +30,10 @@ ANNOUNCE_TTL = 5.0
 """Seconds after which an announcement that was not renewed expires."""
 FLOWS_TTL = 86400.0
 """Seconds after which an entry that its transceiver did not remove expires."""
+PREPARED_TTL: Final = 60.0
+"""Seconds within which the client of a prepared call has to come."""
+PREPARED_MAX_VALUE: Final = 16 << 10
+"""Octets of a prepared call, its subject and headers included."""
 _LOOK_EVERY: Final = 0.1
 _READS_AT_ONCE: Final = 16
 _READ_SECONDS: Final = 2.0

@@ -138,6 +138,7 @@ _COPIES: Final = subjects.BUCKET_COPIES
 _SLOTS: Final = subjects.BUCKET_SLOTS
 _FLOWS: Final = subjects.BUCKET_FLOWS
 _LIMITS: Final = subjects.BUCKET_LIMITS
+_PREPARED: Final = subjects.BUCKET_PREPARED
 _COPY_LEASES: Final = tuple(map(subjects.copy_lease_bucket, range(1, subjects.MAX_COPY_LEASE_BUCKETS + 1)))
 _NUMBERS: Final = subjects.BUCKET_NUMBERS
 _RECENT_AUDIO: Final = subjects.STREAM_RECENT_AUDIO
@@ -212,6 +213,9 @@ def _transceiver(user: User) -> Permissions:
             *_puts(_COPIES, ">"),
             *_puts(_LEASES, "*.*"),  # of an adopted call: its agent's, as it came with the copy
             *_puts(_FLOWS, "*"),
+            *_puts(_PREPARED, f"{own}.*"),
+            *_gets(_PREPARED, f"{own}.*"),
+            *_puts(_LIMITS, "prepared.*"),  # that a prepared call of a client secret was used
             *_gets(_SLOTS, ">"),
             *_reads_all(_SESSIONS),
             *_reads_all(_COPIES),

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.runtime.nats.buckets import ANNOUNCE_TTL, FLOWS_TTL
+from antiphon.runtime.nats.buckets import ANNOUNCE_TTL, FLOWS_TTL, PREPARED_MAX_VALUE, PREPARED_TTL
 from antiphon.schemas import subjects
 
 LEASE_RETENTION: Final = 600.0
@@ -145,6 +145,7 @@ STORES: Final = {
         _bucket(subjects.BUCKET_COPIES, CHECKPOINT_TTL, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LEASES, LEASE_RETENTION, "memory", 64, _MIB),
         _bucket(subjects.BUCKET_LIMITS, LIMITS_TTL, "memory", 32, 4 << 10),
+        _bucket(subjects.BUCKET_PREPARED, PREPARED_TTL, "memory", 32, PREPARED_MAX_VALUE),
         Store(
             subjects.STREAM_RECENT_AUDIO,
             "stream",

@@ -39,7 +39,7 @@ class OpenRequest(Message):
     """Signaling asks a transceiver to open a session, or to restart ICE in a running one."""
 
     offer: str = Field(max_length=256 * 1024)
-    """The client's SDP offer, unchanged."""
+    """The client's SDP offer, unchanged; empty only with `ice` and `withdraw`."""
     agent: str = Field(default="-", pattern=r"^[A-Za-z0-9_-]{1,64}$")
     """Name of the agent that shall take the call. Unread where `session_id` is set."""
     session: dict[str, Any] = Field(default_factory=dict)
@@ -67,7 +67,14 @@ class OpenRequest(Message):
     ice_sessions: list[Annotated[str, Field(max_length=256)]] = Field(default_factory=list, max_length=16)
     """With `ice`: the ICE sessions that this may be about, each by our ufrag in it; `*` is any."""
     trace: CallTrace | None = None
-    """The root span of the new call; None: it is not traced."""
+    """The root span of the new call; None: it is not traced. Of a prepared one: that of the request."""
+    prepare: str | None = Field(default=None, max_length=128)
+    """Set: only an answer is wanted. The session is made by the client's first check, if that comes within a minute. A
+    name that is not empty has one prepared call at a time, which a newer one replaces, and is told of its use by a mark
+    in the bucket of limits."""
+    withdraw: str | None = Field(default=None, max_length=64)
+    """In place of an offer: the prepared call of this id shall not be used any more. Refused (`in_use`) once its client
+    is connected."""
 
 
 class Opened(Message):
@@ -99,6 +106,8 @@ class Refused(Message):
         "no_session",
         "internal",
         "stale_ice",
+        "in_use",
+        "not_prepared",
     ]
     """For programs."""
     message: str

@@ -42,6 +42,7 @@ from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.calls.call_status import CallStatusResponder
 from antiphon.transceiver.calls.call_summary import CallSummaries
 from antiphon.transceiver.calls.listeners import Listeners
+from antiphon.transceiver.calls.new_sessions import NewSessions
 from antiphon.transceiver.calls.open_session import SessionOpener
 from antiphon.transceiver.calls.session_table import SessionListener, SessionTable
 from antiphon.transceiver.calls.slot_service import Operation, SlotService
@@ -78,6 +79,12 @@ from antiphon.transceiver.net.relay_link import RelayLink
 from antiphon.transceiver.net.relay_names import RelayNames
 from antiphon.transceiver.net.tunnel_receiver import TunnelReceiver
 from antiphon.transceiver.net.udp_socket import TunnelSocket
+from antiphon.transceiver.prepared.bucket import PreparedBucket
+from antiphon.transceiver.prepared.entry import PreparedCrypto
+from antiphon.transceiver.prepared.first_checks import FirstChecks
+from antiphon.transceiver.prepared.preparations import Preparations
+from antiphon.transceiver.prepared.take_out import TakeOut
+from antiphon.transceiver.prepared.waiting_calls import WaitingCalls
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
@@ -119,6 +126,7 @@ class _Parts:
     liveness: AgentLiveness
     transfers: Transfers
     opener: SessionOpener
+    take_out: TakeOut
     status: CallStatusResponder
     listing: CallListing[Session]
     announcer: Announcer
@@ -150,9 +158,10 @@ def _build(
     )
     allowlist = RelayAllowlist(":" in acquired.host, networks, settings.cluster)
     peers = Peers(acquired.process_id, settings.cluster, networks)
-    receiver = TunnelReceiver(
-        demux, allowlist, PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
-    )
+    waiting = WaitingCalls()
+    first_checks = FirstChecks(waiting, settings.password_key_bytes())
+    forwarder = PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
+    receiver = TunnelReceiver(demux, allowlist, forwarder, first_checks)
     names = RelayNames()
     relays = RelayLink(client, demux, endpoints, allowlist, names)
 
@@ -220,9 +229,26 @@ def _build(
             await writer.store_now(session)
 
     transfers = Transfers(bus, claims, liveness, publisher, store)
+    new_sessions = NewSessions(settings, sessions, asyncio.get_running_loop().time())
+    crypto = PreparedCrypto(settings.password_key_bytes())
+    prepared = PreparedBucket(client, settings.cluster)
+    preparations = Preparations(settings.cluster, crypto, prepared, waiting, new_sessions, demux, metrics)
     opener = SessionOpener(
-        settings, sessions, bus, claims, liveness, transfers, publisher, scheduler, listening, metrics
+        settings,
+        sessions,
+        bus,
+        claims,
+        liveness,
+        transfers,
+        publisher,
+        scheduler,
+        listening,
+        new_sessions,
+        preparations,
+        metrics,
     )
+    take_out = TakeOut(first_checks, waiting, crypto, prepared, new_sessions, opener, demux, publisher, metrics)
+    metrics.gauge("antiphon_call_waiting", lambda: len(waiting))
     register_metrics(metrics, sessions, opener, scheduler, publisher, allowlist)
     address = liveness_address(acquired.advertised, acquired.detector.port) if acquired.detector is not None else None
     announcer = Announcer(
@@ -303,6 +329,7 @@ def _build(
         liveness=liveness,
         transfers=transfers,
         opener=opener,
+        take_out=take_out,
         status=CallStatusResponder(sessions, publisher),
         listing=CallListing(demux, publisher, as_owner, summaries.summary),
         announcer=announcer,
@@ -432,7 +459,7 @@ class Transceiver:
         if parts.copies is not None:
             await parts.copies.start()
         await connection.require_allowed(client)
-        running = [parts.announcer.run(), self._poll_forever()]
+        running = [parts.announcer.run(), parts.take_out.run(), self._poll_forever()]
         if self._settings.agent_lost_seconds:
             running.append(parts.liveness.run())
         if self._settings.keep_flows:
@@ -479,6 +506,7 @@ class Transceiver:
             answers = parts.announcer.bus_answers(now)
             parts.relays.poll(now, answers)
             parts.announcer.poll()
+            parts.take_out.poll()
             if parts.failover is not None and parts.failover.poll(now, answers):
                 parts.announcer.changed()
             if parts.copies is not None:
@@ -513,6 +541,7 @@ class Transceiver:
         parts = self._parts
         parts.opener.drain()
         parts.opener.close()
+        await parts.take_out.close()
         await parts.transfers.close()
         await parts.listing.close()
         for session in parts.demux:

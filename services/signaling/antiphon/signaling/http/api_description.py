@@ -82,6 +82,11 @@ PLACING: Final = (*(ref("parameters", name) for name in ("agent", "model", "copy
 
 _REGIONS: Final = ("Antiphon-Region", "Antiphon-Ingress", "Antiphon-Second-Ingress", "Antiphon-Place-Source")
 PLACED: Final = answer("The call is placed: the SDP answer.", SDP, ("Location", "ETag", "Accept-Patch", *_REGIONS))
+PREPARED: Final = answer(
+    "The SDP answer. The call begins when its client uses that.",
+    SDP,
+    ("Location", "ETag", "Accept-Patch", "Antiphon-Prepared", *_REGIONS),
+)
 ANSWERED_AGAIN: Final = answer("The SDP answer to the new offer.", SDP, ("ETag", *_REGIONS))
 ICE_RESTARTED: Final = answer("ICE has restarted: our new credentials and all candidates.", FRAGMENT, ("ETag",))
 CANDIDATES_TAKEN: Final = answer("The candidates are taken note of; ICE goes on as it was.")
@@ -140,6 +145,7 @@ _HEADERS: Final = {
     "Accept-Patch": "What PATCH of the call's own path takes.",
     "Retry-After": "Seconds after which another try makes sense.",
     "WWW-Authenticate": "Bearer.",
+    "Antiphon-Prepared": "Seconds for which the answer is good.",
     "Antiphon-Region": "Where the call's cluster is, if regions have names.",
     "Antiphon-Ingress": "The region of the relay that the answer names first.",
     "Antiphon-Second-Ingress": "That of the relay it names second.",

@@ -30,6 +30,7 @@ from antiphon.signaling.protocols import (
     live_sessions,
     openai_calls,
     pipecat,
+    prepared_calls,
     realtime_websocket,
     regions,
     side_channel,
@@ -41,6 +42,7 @@ from antiphon.signaling.websocket_calls.service import WebSocketCalls
 
 PROTOCOLS: Final = (
     openai_calls,
+    prepared_calls,
     realtime_websocket,
     client_secrets,
     live_sessions,
@@ -96,6 +98,7 @@ def create_app(
         authenticator=authenticator,
         limits=authenticator.limits,
         placing=asyncio.Semaphore(admission.MAX_PLACING),
+        preparing=asyncio.Semaphore(admission.MAX_PREPARING),
         side_channels=asyncio.Semaphore(side_channel.MAX_CHANNELS),
         operator_pages=asyncio.Semaphore(stream_reader.MAX_READING),
         place_table=place_table,

@@ -36,6 +36,8 @@ class Services:
     limits: Limits
     placing: asyncio.Semaphore
     """Free places for offers that are being placed. A handler refuses when there is none; it does not wait."""
+    preparing: asyncio.Semaphore
+    """Likewise for those that are being prepared."""
     side_channels: asyncio.Semaphore
     """Free places for side channels, likewise."""
     operator_pages: asyncio.Semaphore

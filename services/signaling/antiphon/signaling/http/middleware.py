@@ -34,7 +34,7 @@ CORS_HEADERS: Final = (
 )
 EXPOSED_HEADERS: Final = (
     "Location, ETag, Link, Accept-Patch, Accept-Post, Allow, Retry-After, "
-    "Antiphon-Region, Antiphon-Ingress, Antiphon-Second-Ingress, Antiphon-Place-Source"
+    "Antiphon-Prepared, Antiphon-Region, Antiphon-Ingress, Antiphon-Second-Ingress, Antiphon-Place-Source"
 )
 _OF_SDKS: Final = re.compile(r"x-stainless-[a-z0-9-]{1,32}")
 """Headers in which OpenAI's clients say what they are; a preflight that does not allow them is a call that fails."""

@@ -14,7 +14,7 @@ import logging
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from nats.aio.client import Client
@@ -28,6 +28,7 @@ from antiphon.schemas import subjects
 from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.limits import rate
 from antiphon.signaling.limits.failures import QUIET
+from antiphon.signaling.limits.secret_uses import PreparedUse, SecretUses
 from antiphon.signaling.placement.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -95,8 +96,17 @@ class LimitStore:
         made = "" if info.created is None else f"{info.created.timestamp():.6f}"
         return Counter(made, info.config.max_age or float("inf"))
 
-    async def use(self, secret_id: str, max_calls: int, made_at: float, counter: str) -> bool:
+    async def use(
+        self,
+        secret_id: str,
+        max_calls: int,
+        made_at: float,
+        counter: str,
+        was_used: Callable[[PreparedUse], Awaitable[bool]],
+    ) -> bool:
         """Count one use, unless there were as many as allowed. `ApiError` 503 if it can't be counted.
+
+        `was_used(prepared)`: of the secret's prepared call; False: it was not, and never will be.
 
         401 where the count may be lost: the bucket was made anew, or an entry would have been dropped for its age.
         """
@@ -104,15 +114,20 @@ class LimitStore:
         if now_counting.name != counter:
             raise _lost("NATS came back without it")
         key = f"used.{secret_id}"
+        answers: dict[PreparedUse, bool] = {}
         try:
             bucket = await self._open(USE_TIMEOUT)
             for tries in range(MAX_TRIES):
-                used, revision = await _read_count(bucket, key)
+                uses, revision = await _read_uses(bucket, key)
+                if uses.prepared is not None:
+                    if uses.prepared not in answers:
+                        answers[uses.prepared] = await was_used(uses.prepared)
+                    uses = uses.settled(answers[uses.prepared])
                 if revision is None and time.time() > made_at + now_counting.max_age - _SAFETY:
                     raise _lost(f"it is kept for {now_counting.max_age:.0f} s")
-                if used >= max_calls:
+                if uses.used >= max_calls:
                     return False
-                if await _swap(bucket, key, b"%d" % (used + 1), revision):
+                if await _swap(bucket, key, SecretUses(uses.used + 1).to_bytes(), revision):
                     return True
                 await asyncio.sleep(random.uniform(0, 0.002 * (tries + 1)))
         except BUS_ERRORS as error:
@@ -125,12 +140,36 @@ class LimitStore:
         try:
             bucket = await self._open(USE_TIMEOUT)
             for tries in range(MAX_TRIES):
-                used, revision = await _read_count(bucket, key)
-                if revision is None or used <= 0 or await _swap(bucket, key, b"%d" % (used - 1), revision):
+                uses, revision = await _read_uses(bucket, key)
+                fewer = SecretUses(uses.used - 1, uses.prepared).to_bytes()
+                if revision is None or uses.used <= 0 or await _swap(bucket, key, fewer, revision):
                     return
                 await asyncio.sleep(random.uniform(0, 0.002 * (tries + 1)))
         except (*BUS_ERRORS, ApiError) as error:
             log.warning("a use of a client secret that made no call stays counted: %s", error or type(error).__name__)
+
+    async def note_prepared(self, secret_id: str, prepared: PreparedUse) -> None:
+        """The last use of the secret is this prepared call. `ApiError` 503 if that can't be noted."""
+        key = f"used.{secret_id}"
+        try:
+            bucket = await self._open(USE_TIMEOUT)
+            for tries in range(MAX_TRIES):
+                uses, revision = await _read_uses(bucket, key)
+                if await _swap(bucket, key, SecretUses(uses.used, prepared).to_bytes(), revision):
+                    return
+                await asyncio.sleep(random.uniform(0, 0.002 * (tries + 1)))
+        except BUS_ERRORS as error:
+            raise _uncounted(error) from None
+        raise unavailable("limits_unavailable", "too many calls with this secret are being placed at once", 1)
+
+    async def is_marked(self, session_id: str) -> bool:
+        """Whether this prepared call was used, as its transceiver has noted."""
+        bucket = await self._open(USE_TIMEOUT)
+        try:
+            await bucket.get(subjects.prepared_mark(session_id))
+        except KeyNotFoundError:
+            return False
+        return True
 
     # ---- rates
 
@@ -246,16 +285,13 @@ class LimitStore:
         return self._bucket[1]
 
 
-async def _read_count(bucket: KeyValue, key: str) -> tuple[int, int | None]:
-    """(uses, revision); no revision: there is no entry."""
+async def _read_uses(bucket: KeyValue, key: str) -> tuple[SecretUses, int | None]:
+    """No revision: there is no entry."""
     try:
         entry = await bucket.get(key)
     except KeyNotFoundError:
-        return 0, None
-    try:
-        return int(entry.value or b""), entry.revision
-    except ValueError:
-        return 1 << 31, entry.revision  # not ours: nothing more is allowed
+        return SecretUses(), None
+    return SecretUses.from_bytes(entry.value or b""), entry.revision
 
 
 async def _swap(bucket: KeyValue, key: str, value: bytes, revision: int | None) -> bool:

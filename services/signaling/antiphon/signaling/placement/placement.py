@@ -70,6 +70,9 @@ class Placed(NamedTuple):
     """That of the relay it names second; empty: there is none, or its region has no name."""
     waited: float = 0.0
     """Seconds for which signaling waited for transceivers."""
+    cluster: int = 0
+    slot: int = 0
+    """The transceiver that has answered a new offer."""
 
 
 class CallOptions(NamedTuple):
@@ -103,8 +106,12 @@ async def place(
     caller: CreatedBy,
     options: CallOptions,
     call_trace: CallTrace | None = None,
+    prepare: str | None = None,
 ) -> Placed:
-    """Open a session for this offer, or raise the `ApiError` that its client gets. `call_trace`: its root span."""
+    """Open a session for this offer, or raise the `ApiError` that its client gets. `call_trace`: its root span.
+
+    `prepare`: as in `OpenRequest`; set, the offer is answered and no session made.
+    """
     now = time.monotonic()
     client = backend.connection("no call can be placed right now")
     if not backend.directory.relays(now):
@@ -123,8 +130,10 @@ async def place(
             copies=options.copies,
             dialect=options.dialect,
             trace=call_trace,
+            prepare=prepare,
         )
     )
+    prepares = prepare is not None
     refusals: list[str] = []
     no_agent = Refused(code="no_agent", message="")
     retry_after = DEFAULT_RETRY
@@ -135,17 +144,21 @@ async def place(
             break
         patience = min(OPEN_TIMEOUT, left) if asked else left
         began = time.monotonic()
-        reply = await _open(backend, client, transceiver, request, patience)
+        reply = await _open(backend, client, transceiver, request, patience, prepares)
         waited += time.monotonic() - began
         if isinstance(reply, Opened):
-            backend.directory.took_a_call(transceiver, time.monotonic(), reply.session_id)
-            return (await _placed(backend, transceiver, reply, options))._replace(waited=waited)
+            if not prepares:
+                backend.directory.took_a_call(transceiver, time.monotonic(), reply.session_id)
+            placed = await _placed(backend, transceiver, reply, options, prepares)
+            return placed._replace(waited=waited, cluster=transceiver.cluster, slot=transceiver.slot)
         if isinstance(reply, Refused):
             if reply.code in _OFFER_REFUSALS:
                 raise ApiError(400, reply.code, reply.message, param="sdp")
             if reply.code == "no_agent":
                 no_agent = reply
             retry_after = max(retry_after, reply.retry_after)
+            if reply.code == "not_prepared":
+                raise unavailable("not_prepared", reply.message)
             if reply.code == "agent_ended":
                 raise ApiError(502, "agent_ended", reply.message, param="agent")
         outcome = reply.code if isinstance(reply, Refused) else reply
@@ -247,13 +260,19 @@ async def no_agent_error(backend: Backend, agent: str, refused: Refused) -> ApiE
 
 
 async def _open(
-    backend: Backend, client: Client, transceiver: TransceiverAnnouncement, request: bytes, timeout: float
+    backend: Backend,
+    client: Client,
+    transceiver: TransceiverAnnouncement,
+    request: bytes,
+    timeout: float,
+    prepares: bool = False,
 ) -> Opened | Refused | str:
     """One transceiver's reply, or why there is none: `gone`, `silent` or `broken`."""
     where = subjects.slot_key(transceiver.cluster, transceiver.slot)
 
     async def end_late_session(session_id: str) -> None:
-        await _end_unused(backend, session_id, "late")
+        if not prepares:  # a prepared call that nobody was told of ends by itself
+            await _end_unused(backend, session_id, "late")
 
     known = {names.SLOT: where, **names.messaging(names.OPEN_SUBJECT, "send")}
     with spans.current(names.PLACE, kind=SpanKind.PRODUCER, attributes=known) as span:
@@ -280,17 +299,21 @@ async def _open(
 
 
 async def _placed(
-    backend: Backend, transceiver: TransceiverAnnouncement, opened: Opened, options: CallOptions
+    backend: Backend, transceiver: TransceiverAnnouncement, opened: Opened, options: CallOptions, prepares: bool
 ) -> Placed:
+    async def end_unused(reason: str) -> None:
+        if not prepares:
+            await _end_unused(backend, opened.session_id, reason)
+
     try:
         placed = _with_relays(backend, opened, transceiver.cluster, options)
     except AnswerError as error:
         where = subjects.slot_key(transceiver.cluster, transceiver.slot)
         log.error("the answer of transceiver %s is not passed on: %s", where, error)
-        await _end_unused(backend, opened.session_id, "bad_answer")
+        await end_unused("bad_answer")
         raise ApiError(502, "bad_answer", "the transceiver's answer can't be passed on; its log says more") from None
     if placed is None:
-        await _end_unused(backend, opened.session_id, "no_relay")
+        await end_unused("no_relay")
         raise unavailable("no_relay", "the last relay went away while the call was being placed")
     return placed
 

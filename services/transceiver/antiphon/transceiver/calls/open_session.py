@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import secrets
-import string
-import time
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Protocol
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanKind
 
 from antiphon.rtc import sdp
-from antiphon.rtc.codec import Codec
-from antiphon.rtc.dtls.certificate import CurrentCertificate
-from antiphon.rtc.sctp.inbound import MAX_MESSAGE
-from antiphon.rtc.sdp.audio import sends
 from antiphon.runtime import telemetry
 from antiphon.runtime.metrics import OFF, Metrics
 from antiphon.runtime.nats.errors import BUS_ERRORS
@@ -29,19 +24,41 @@ from antiphon.runtime.owned_calls.session_bus import CallHandlers, SessionBus
 from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import MalformedError, messages, subjects
-from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.calls.connect_estimate import ConnectEstimate
+from antiphon.transceiver.calls.further_offers import FurtherOffers
 from antiphon.transceiver.calls.half_open import HalfOpenSessions
 from antiphon.transceiver.calls.listeners import Listeners
+from antiphon.transceiver.calls.new_sessions import NewSessions, Terms, new_session_id
 from antiphon.transceiver.calls.session_table import SessionTable
-from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.session.session import MAX_CAUSE, Session
-from antiphon.transceiver.session.state import RtpState, RtviState, SessionState
 from antiphon.transceiver.settings import Settings
 from antiphon.transceiver.timing.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-_ID_ALPHABET: Final = string.ascii_letters + string.digits
+
+
+class Preparations(Protocol):
+    """Calls that are answered and not made yet: `prepared.Preparations`."""
+
+    async def prepare(
+        self, request: messages.OpenRequest, offer: sdp.Offer, now: float
+    ) -> messages.Opened | messages.Refused:
+        """Answer the offer; its client's first check makes the session."""
+
+    async def withdraw(self, session_id: str, request: messages.OpenRequest) -> messages.Opened | messages.Refused:
+        """That one shall not be used any more."""
+
+
+LATE: Final = "late"
+"""Cause of the end that an agent is told which has accepted too late."""
+
+
+class TakenOut(NamedTuple):
+    """A prepared call whose client has come. A value."""
+
+    terms: Terms
+    request: messages.OpenRequest
+    offer: sdp.Offer
 
 
 class SessionOpener:
@@ -61,6 +78,8 @@ class SessionOpener:
         publisher: Publisher,
         scheduler: Scheduler,
         listeners: Listeners,
+        new_sessions: NewSessions,
+        preparations: Preparations,
         metrics: Metrics = OFF,
     ) -> None:
         self._metrics = metrics
@@ -74,10 +93,9 @@ class SessionOpener:
         self._listeners = listeners
         self._scheduler = scheduler
         self._loop = asyncio.get_running_loop()
-        self._keyring: RouteKeyring = settings.keyring()
-        self._certificate = CurrentCertificate(self._loop.time())
-        self._keeps_copies = settings.copy_cluster is not None and settings.hand_over
-        self._copies_all = settings.copy_calls == "all"
+        self._new = new_sessions
+        self._further = FurtherOffers(sessions, new_sessions, settings.cluster)
+        self._preparations = preparations
         self._draining = False
         self.handlers = CallHandlers(self._requested_again, transfers.begin)
         """Of the requests for running sessions."""
@@ -170,8 +188,11 @@ class SessionOpener:
                 # No client will ever use it: the session ends by its setup timeout, or by a retry's hang-up.
                 log.warning("an offer's answer could not be sent: %r", error)
 
-    def _refusal(self, caller: str, now: float) -> messages.Refused | None:
-        """Why no further session is taken, if so. When the process is full, a session without a check gives way."""
+    def _refusal(self, caller: str, now: float, prepares: bool = False) -> messages.Refused | None:
+        """Why no further session is taken, if so. When the process is full, a session without a check gives way.
+
+        `prepares`: the offer takes no slot now, and none gives way to it.
+        """
         if self._draining:
             return messages.Refused(code="draining", message="this transceiver is shutting down: ask another one")
         if self._half_open.has_too_many(caller, self._demux):
@@ -181,7 +202,10 @@ class SessionOpener:
                 "has come: connect to one of them, or wait 8 s",
             )
         capacity = self._settings.capacity
-        if self.taken >= capacity and (evicted := self._half_open.to_evict(self._demux, now)) is not None:
+        evicted = None
+        if self.taken >= capacity and not prepares:
+            evicted = self._half_open.to_evict(self._demux, now)
+        if evicted is not None:
             log.info("session %s has had no client so far: it gives way to a new call", evicted.state.session_id)
             evicted.end("setup_timeout", now)
         if self.taken >= capacity:
@@ -206,32 +230,82 @@ class SessionOpener:
             came = f"the subject of call {session_id}" if session_id else "the subject for new calls"
             text = f"an offer for {request.session_id or 'a new call'} came on {came}: use the subject of its own"
             return messages.Refused(code="no_session", message=text)
+        if request.withdraw is not None:
+            return await self._preparations.withdraw(request.withdraw, request)
         opens = request.session_id is None or request.listener is not None
         if session_id is not None and request.ice is not None:
-            return self._exchange_ice(session_id, request, request.ice)
-        refusal = self._refusal(request.caller, now) if opens else None
+            return self._further.exchange_ice(session_id, request, request.ice)
+        refusal = self._refusal(request.caller, now, request.prepare is not None) if opens else None
         if refusal is not None:
             return refusal
         try:
             if request.session_id is not None and request.listener is not None:
                 return await self._listen(request.session_id, request, sdp.read_offer(request.offer), now)
             if request.session_id is not None:
-                return self._answer_again(request.session_id, request.creator, request.offer, now)
+                return self._further.answer(request.session_id, request.creator, request.offer, now)
             offer = sdp.read_offer(request.offer)
         except sdp.OfferError as error:
             return messages.Refused(code=error.code, message=str(error))
-        self._opening += 1  # from here to the end of this coroutine the slot is ours
-        self._half_open.begin(request.caller)
-        try:
+        if request.prepare is not None:
+            return await self._preparations.prepare(request, offer, now)
+        with self._reserved(request.caller):
             return await self._answer(request, offer, now)
+
+    @contextmanager
+    def _reserved(self, caller: str) -> Iterator[None]:
+        """For the length of the block a slot is ours."""
+        self._opening += 1
+        self._half_open.begin(caller)
+        try:
+            yield
         finally:
-            self._half_open.end(request.caller)
+            self._half_open.end(caller)
             self._opening -= 1
+
+    async def open_prepared(
+        self, caller: str, take_out: Callable[[], Awaitable[TakenOut | None]], within: float
+    ) -> Session | messages.Refused | None:
+        """The client of a prepared call has come: its session, or why there is none. None: it was not to be taken out.
+
+        `within`: seconds in which its agent has to accept: later its client is not there any more.
+        """
+        now = self._loop.time()
+        refusal = self._refusal(caller, now)
+        if refusal is not None:
+            return refusal
+        with self._reserved(caller):
+            taken = await take_out()
+            if taken is None:
+                return None
+            terms, request, offer = taken
+            return await self._begin(terms.session_id, request, offer, now, terms, now + within)
 
     async def _answer(
         self, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
-        session_id = _new_session_id()
+        session = await self._begin(new_session_id(), request, offer, now)
+        if isinstance(session, messages.Refused):
+            return session
+        try:
+            answer = self._new.answer(session, offer)
+            return messages.Opened(session_id=session.state.session_id, answer=answer)
+        except Exception:  # no client will ever use it
+            session.end("internal", self._loop.time())
+            raise
+
+    async def _begin(
+        self,
+        session_id: str,
+        request: messages.OpenRequest,
+        offer: sdp.Offer,
+        now: float,
+        terms: Terms | None = None,
+        until: float = math.inf,
+    ) -> Session | messages.Refused:
+        """Ask an agent, and make the session. `terms`: of an answer that its client has already; else new ones.
+
+        `until`: when the agent has to have accepted.
+        """
         ended: messages.Ended | None = None
         """Published to an agent that has accepted, where no session is made after all."""
         made = False
@@ -249,7 +323,14 @@ class SessionOpener:
                 ended = messages.Ended(reason="hang_up", cause=hung_up.reason[:MAX_CAUSE])
                 text = f"agent {request.agent!r} ended the call at once ({ended.cause or 'no reason given'})"
                 return messages.Refused(code="agent_ended", message=text)
-            session = self._make_session(session_id, request, offer, claimed, now)
+            if self._loop.time() > until:
+                ended = messages.Ended(reason="hang_up", cause=LATE)
+                text = f"agent {request.agent!r} accepted too late for a prepared call"
+                return messages.Refused(code="no_agent", message=text)
+            terms = terms or self._new.terms(session_id, request, now)
+            if not self._new.holds(terms, request, now):
+                return messages.Refused(code="draining", message="this transceiver has another slot by now: call again")
+            session = self._made(terms, request, offer, claimed, now)
             made = True  # from here on the session itself tells of its end
         finally:
             if not made:
@@ -260,16 +341,30 @@ class SessionOpener:
         try:
             self._liveness.watch(session_id, request.agent, claimed.instance)
             self._bus.activate(session, claimed.instance)
-            return messages.Opened(session_id=session_id, answer=self._written_answer(session, offer))
         except Exception:  # no client will ever use it
             session.end("internal", self._loop.time())
             raise
+        return session
+
+    def _made(
+        self,
+        terms: Terms,
+        request: messages.OpenRequest,
+        offer: sdp.Offer,
+        claimed: messages.ClaimReply,
+        now: float,
+        listens_to: str = "",
+    ) -> Session:
+        self._half_open.opened(terms.session_id, request.caller, self._demux)
+        session = self._new.make(terms, request, offer, claimed, now, listens_to)
+        self._connecting.opened(terms.session_id, self._loop.time())
+        return session
 
     async def _listen(
         self, call_id: str, request: messages.OpenRequest, offer: sdp.Offer, now: float
     ) -> messages.Opened | messages.Refused:
         """A session that gets both voices of a call of this process."""
-        session_id, creator = _new_session_id(), request.listener or ""
+        session_id, creator = new_session_id(), request.listener or ""
         made = False
         self._opening += 1
         try:
@@ -282,143 +377,13 @@ class SessionOpener:
             offer = offer._replace(direction="sendonly")
             asked = request.model_copy(update={"agent": "-", "creator": creator, "copies": False, "session": {}})
             no_agent = messages.ClaimReply(accepted=True)
-            session = self._make_session(session_id, asked, offer, no_agent, now, call_id)
+            terms = self._new.terms(session_id, asked, now)
+            session = self._made(terms, asked, offer, no_agent, now, call_id)
             made = True
             self._listeners.add(session, creator)
-            answer = self._written_answer(session, offer)
+            answer = self._new.answer(session, offer)
             return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
         finally:
             self._opening -= 1
             if not made:
                 self._bus.session_removed(session_id)
-
-    def _make_session(
-        self,
-        session_id: str,
-        request: messages.OpenRequest,
-        offer: sdp.Offer,
-        claimed: messages.ClaimReply,
-        now: float,
-        listens_to: str = "",
-    ) -> Session:
-        certificate = self._certificate.at(now)
-        call_trace = request.trace or telemetry.new_call(telemetry.trace_headers())
-        copied = self._copies_all if request.copies is None else request.copies
-        own = self._sessions.endpoints.for_call(copied and self._keeps_copies)
-        ufrag = self._mint(own)
-        state = SessionState(
-            session_id=session_id,
-            agent=request.agent,
-            ufrags=[ufrag],
-            remote_fingerprints=list(offer.fingerprints),
-            input_rate=claimed.input_rate,
-            rtp=RtpState(
-                ssrc=secrets.randbits(31) + 1,
-                codec=offer.codec.name,
-                payload_type=offer.codec.payload_type,
-                # Small enough that no receiver sees a wrap in its first packets (RFC 3711 section 3.3.1).
-                sequence=secrets.randbits(15),
-                timestamp=secrets.randbits(32),
-            ),
-            local_fingerprint=certificate.fingerprint,
-            session_settings=request.session,
-            creator=request.creator,
-            locked_settings=list(request.locked),
-            data_port=offer.data_port,
-            data_max_message=offer.data_max_message,
-            telephone=offer.telephone,
-            audio_level_id=offer.audio_level_id,
-            direction=offer.direction,
-            listens=sends(offer.direction),
-            sdp_origin=secrets.randbits(40),
-            copied=copied and self._keeps_copies,
-            rtvi=RtviState() if request.dialect == "rtvi" else None,
-            listens_to=listens_to,
-            consent_tone=0.0 if listens_to else self._settings.consent_tone_seconds(),
-            remote_credentials={ufrag: (offer.ufrag, offer.password)},
-            call_trace=call_trace.model_dump(),
-            began_at=call_trace.began,
-            owner_span=telemetry.trace_headers().get("traceparent", ""),
-        )
-        self._half_open.opened(session_id, request.caller, self._demux)
-        session = self._sessions.make(state, certificate, offer.client, own)
-        self._connecting.opened(session_id, self._loop.time())
-        return session
-
-    def _answer_again(self, session_id: str, asker: str, text: str, now: float) -> messages.Opened | messages.Refused:
-        """Another offer on a running session: the direction of its audio, new ICE credentials, or both.
-
-        Credentials stay where the offer's have stayed (RFC 8839 section 4.4.3.1.1): Firefox refuses an answer that
-        restarts ICE unasked. Codec, keys and data channels stay in any case; a section that the session does not have
-        is declined.
-        """
-        session = self._demux.get(session_id)
-        foreign = session is not None and not messages.may_manage(asker, session.state.creator)
-        if session is None or session.ended is not None or foreign:
-            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
-        state = session.state
-        codec = Codec(state.rtp.codec, state.rtp.payload_type)
-        offer = sdp.read_offer(text, keep=codec)
-        if sorted(offer.fingerprints) != sorted(state.remote_fingerprints):
-            return messages.Refused(
-                code="bad_offer", message="the offer has another a=fingerprint than the session: place a new call"
-            )
-        if offer.codec != codec:
-            return messages.Refused(
-                code="bad_offer",
-                message=f"the session has {codec.rtpmap}, which the offer does not list: it has {offer.codec.rtpmap}",
-            )
-        if state.data_port is None:
-            offer = offer.without_data()
-        client = offer.ufrag, offer.password
-        if client in (state.remote_credentials.get(ufrag) for ufrag in state.ufrags):
-            session.count_answer()
-        else:
-            self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
-        session.change_direction(offer.direction, now)
-        answer = self._written_answer(session, offer)
-        return messages.Opened(session_id=session_id, answer=answer, cluster=self._settings.cluster)
-
-    def _exchange_ice(
-        self, session_id: str, request: messages.OpenRequest, theirs: messages.IceCredentials
-    ) -> messages.Opened | messages.Refused:
-        """The client's ICE credentials without an offer: ICE restarts where they are new, and nothing else changes."""
-        session = self._demux.get(session_id)
-        foreign = session is not None and not messages.may_manage(request.creator, session.state.creator)
-        if session is None or session.ended is not None or foreign:
-            return messages.Refused(code="no_session", message=f"session {session_id} is over: place a new call")
-        state = session.state
-        if not {"*", state.ufrags[0]}.intersection(request.ice_sessions):
-            text = f"session {session_id} has another ICE session by now: restart ICE to begin a new one"
-            return messages.Refused(code="stale_ice", message=text)
-        client = (theirs.ufrag, theirs.password)
-        opened = messages.Opened(session_id=session_id, answer="", cluster=self._settings.cluster)
-        if state.remote_credentials.get(state.ufrags[0]) == client:
-            return opened  # candidates of the session that it has, which a lite agent does not need
-        self._demux.restart_ice(session, self._mint(self._sessions.endpoints.of(session_id)), client)
-        password = session.ice.password_of(state.ufrags[0])
-        ours = messages.IceCredentials(ufrag=state.ufrags[0], password=password)
-        return opened.model_copy(update={"ice": ours})
-
-    def _mint(self, endpoint: Endpoint) -> str:
-        ufrag, _ = self._keyring.mint(*endpoint.identity, time.time())
-        return ufrag
-
-    def _written_answer(self, session: Session, offer: sdp.Offer) -> str:
-        state = session.state
-        client = offer.ufrag, offer.password
-        ufrag = next(each for each in state.ufrags if state.remote_credentials.get(each) == client)
-        ours = sdp.Answer(
-            ufrag=ufrag,
-            password=session.ice.password_of(ufrag),
-            fingerprint=state.local_fingerprint,
-            ssrc=state.rtp.ssrc,
-            origin=state.sdp_origin,
-            version=state.sdp_version,
-            max_message=MAX_MESSAGE,
-        )
-        return sdp.write_answer(offer._replace(client=session.dtls_client), ours)
-
-
-def _new_session_id() -> str:
-    return "rtc_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(24))

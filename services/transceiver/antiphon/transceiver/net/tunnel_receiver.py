@@ -32,14 +32,25 @@ class Forwarding(Protocol):
         """Whether another transceiver announces this address: it forwards packets for sessions that are here."""
 
 
+class FirstChecks(Protocol):
+    """Checks of clients whose calls are prepared."""
+
+    def take(self, unrouted: Unrouted, now: float) -> bool:
+        """Whether it is one: then its session is made, and answers it."""
+
+
 class TunnelReceiver:
     """Packets of announced relays go to the demultiplexer, and so do those that another transceiver forwards.
 
     Owner: the process, for its whole life. Called by each endpoint's socket, on the event loop; nothing here waits.
     """
 
-    def __init__(self, demux: Demux, relays: RelayAllowlist, forwarding: Forwarding) -> None:
+    def __init__(
+        self, demux: Demux, relays: RelayAllowlist, forwarding: Forwarding, first_checks: FirstChecks | None = None
+    ) -> None:
+        """`first_checks` None: no call is prepared here."""
         self._demux = demux
+        self._first_checks = first_checks
         self._relays = relays
         self._forwarding = forwarding
         self._answers, self._answers_for = TokenBucket(*HELLOS), TokenBucket(*HELLOS)
@@ -87,8 +98,11 @@ class TunnelReceiver:
         return True
 
     def _deliver(self, packet: bytes, relay: tuple[str, int]) -> None:
-        unrouted = self._demux.receive(packet, relay, self._loop.time(), time.time_ns())
-        if unrouted is not None and not self._forwarding.forward(unrouted):
+        now = self._loop.time()
+        unrouted = self._demux.receive(packet, relay, now, time.time_ns())
+        if unrouted is None or (self._first_checks is not None and self._first_checks.take(unrouted, now)):
+            return
+        if not self._forwarding.forward(unrouted):
             self._demux.count_lost(unrouted)
 
 

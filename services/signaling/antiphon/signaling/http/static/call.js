@@ -5,7 +5,7 @@
 // "stream" (detail: {side, stream}), "numbers" (this.numbers changed), "path" (this.path changed), "microphone"
 // (this.microphone changed).
 
-import { AntiphonCall, AntiphonError, Microphone, MicrophoneError, request } from "./antiphon.js";
+import { AntiphonCall, AntiphonError, Microphone, MicrophoneError, microphoneIsGranted, request } from "./antiphon.js";
 import { CallProblem } from "./call_problem.js";
 
 const ASK_EVERY = 1500; // ms, while there is no connection: the agent may have ended the call already
@@ -29,16 +29,26 @@ export class Call extends EventTarget {
   #givesUp = null; // timer, while there is no connection
   #timers = [];
 
-  /** Make the call. `silence` is the stream to send when the caller wants to type only. */
-  async start({ agent, key, silence = null, steering = {}, region = null, race = null }) {
+  /**
+   * Make the call. `silence` is the stream to send when the caller wants to type only. `ready`: PreparedCall, of which the call is
+   * taken if it is there: it connects while the microphone is being opened.
+   */
+  async start({ agent, key, silence = null, ready = null, steering = {}, region = null, race = null }) {
     try {
       this.#silence = silence;
-      if (!silence) await this.#open();
+      const opened = silence ? Promise.resolve() : this.#open();
+      opened.catch(() => {}); // it is awaited below
+      const prepared = (this.#connection = (await ready?.take()) ?? null);
+      if (!prepared || !(silence || (await microphoneIsGranted()))) await opened;
       if (this.state === "ended") return this.#release();
       this.#grantedAt = performance.now();
-      this.#say("stream", { side: "microphone", stream: this.#stream });
       this.#become("connecting");
-      await this.#connect({ agent, region, race }, { key, steering });
+      const stream = opened.then(() => {
+        if (this.state !== "ended") this.#say("stream", { side: "microphone", stream: this.#stream });
+        return this.#stream;
+      });
+      stream.catch(() => {}); // likewise
+      await this.#connect({ stream, agent, region, race }, prepared ?? new AntiphonCall({ key, steering }));
     } catch (error) {
       const known = error instanceof MicrophoneError ? new CallProblem(error.kind, error.message) : error instanceof AntiphonError ? inWords(error, key) : error;
       this.#end(known instanceof CallProblem ? known : new CallProblem("failed", `The call failed: ${known.message}`));
@@ -90,8 +100,8 @@ export class Call extends EventTarget {
     await microphone.open();
   }
 
-  async #connect(wishes, options) {
-    const connection = (this.#connection = new AntiphonCall(options));
+  async #connect(wishes, connection) {
+    this.#connection = connection;
     connection.addEventListener("state", ({ detail }) => this.#connectionChanged(detail));
     connection.addEventListener("track", ({ detail }) => this.#say("stream", { side: "agent", stream: new MediaStream([detail]) }));
     connection.addEventListener("open", () => this.#say("numbers"));
@@ -101,7 +111,7 @@ export class Call extends EventTarget {
     connection.addEventListener("moved", ({ detail }) => this.moves.push({ ...detail, gap_ms: null }));
     connection.addEventListener("back", ({ detail }) => Object.assign(this.moves.at(-1), detail));
     connection.addEventListener("path", ({ detail }) => this.#pathChanged(detail));
-    await connection.connect({ stream: this.#stream, ...wishes });
+    await connection.connect(wishes);
     if (this.state === "ended") return;
     this.#timers.push(setInterval(() => this.state === "connecting" && this.#endIfEnded(), ASK_EVERY));
     this.#later(CONNECT_WITHIN, () => {

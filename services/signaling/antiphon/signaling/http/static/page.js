@@ -1,5 +1,6 @@
 // The page: what is seen and pressed. The call itself is in call.js, the list in conversation.js.
 
+import { AntiphonCall, PreparedCall } from "./antiphon.js";
 import { Call, ask } from "./call.js";
 import { Conversation } from "./conversation.js";
 import { AnswerClock, Levels } from "./levels.js";
@@ -25,6 +26,7 @@ const STATES = {
 
 const recorder = new Recorder();
 let call = null;
+let ready = null; // PreparedCall, while there is no call
 let conversation = new Conversation();
 let levels = null;
 let clock = null;
@@ -57,7 +59,26 @@ function start(withMicrophone = true) {
   showNumbers();
   showPath();
   $("microphone").textContent = microphoneProblem = "";
-  call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence(), ...wishes() });
+  call.start({ agent: $("agent").value, key: sessionStorage.getItem(KEY), silence: withMicrophone ? null : levels.silence(), ready, ...wishes() });
+  ready = null;
+}
+
+/** Have the server's answer at hand when the button is pressed: the pointer has just come to it. */
+function prepare() {
+  if (ready || (call && call.state !== "ended") || !$("agent").value) return;
+  const { steering, region, race } = wishes();
+  ready = new PreparedCall(async () => {
+    const connection = new AntiphonCall({ key: sessionStorage.getItem(KEY), steering });
+    await connection.prepare({ agent: $("agent").value, region, race });
+    return connection;
+  });
+  ready.start();
+}
+
+/** What was prepared is for another agent, or another key. */
+function forget() {
+  ready?.close();
+  ready = null;
 }
 
 /** What the page's address says of the way that calls take: ?region=, ?race=0 or 1, ?steering=off. */
@@ -271,7 +292,11 @@ function askForKey(why, then) {
 // ---- wiring ---------------------------------------------------------------------------------------
 
 $("call").addEventListener("click", () => (call && call.state !== "ended" ? call.hangUp() : start()));
-$("agent").addEventListener("change", () => (picked = $("agent").value));
+for (const sign of ["pointerenter", "focus", "touchstart"]) $("call").addEventListener(sign, prepare, { passive: true });
+$("agent").addEventListener("change", () => {
+  picked = $("agent").value;
+  forget();
+});
 $("without-microphone").addEventListener("click", () => start(false));
 $("type").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -280,13 +305,17 @@ $("type").addEventListener("submit", (event) => {
 });
 $("key-form").addEventListener("submit", () => {
   sessionStorage.setItem(KEY, $("key").value.trim());
+  forget();
   problem("");
   const then = afterKey;
   afterKey = null;
   then?.();
 });
 $("key-cancel").addEventListener("click", () => $("key-dialog").close());
-addEventListener("pagehide", () => call?.hangUp());
+addEventListener("pagehide", () => {
+  forget();
+  call?.hangUp();
+});
 loadAgents();
 
 // Read-only hooks for tests and for the browser's console.
