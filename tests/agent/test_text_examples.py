@@ -84,7 +84,7 @@ def test_the_desk_gives_a_call_about_money_to_billing_with_a_summary() -> None:
 
 
 def test_the_desk_answers_otherwise_when_its_supervisor_whispers() -> None:
-    agents = example("supervisor_agent")
+    agents = example("supervised_agents")
 
     async def work() -> None:
         call = Conversation(agents.desk)

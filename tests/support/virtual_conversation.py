@@ -166,7 +166,7 @@ class _Transceiver:
     async def hang_up(self, reason: str = "") -> None:
         self.hung_up = reason
 
-    async def transfer(self, agent: str) -> ControlOutcome:
+    async def transfer(self, agent: str, handed: Any = None) -> ControlOutcome:
         self.transfers.append((asyncio.get_running_loop().time(), agent))
         return ControlOutcome.DONE
 
