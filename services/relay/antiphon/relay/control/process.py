@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from nats.js.client import JetStreamContext
 from antiphon.relay.control.backbone_client import BackboneClient, BackboneTables
 from antiphon.relay.control.ingress_number import STORE_SECONDS
 from antiphon.relay.control.ipc import Hello, Keys, Routes, TagKeys
-from antiphon.relay.control.metrics_http import MetricsHttp, RelayFigures, health_pages
+from antiphon.relay.control.metrics_http import MetricsHttp, RelayFigures, failing, health_pages
 from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
@@ -86,6 +87,7 @@ class Control:
         )
         RelayFigures(self._metrics.metrics, self._supervisor, self._nats, self._backbone)
         health = health_pages(self._supervisor, self._nats)
+        self._metrics.started(partial(failing, self._supervisor, self._nats))
         self._http = MetricsHttp(settings, self._metrics.metrics, health)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._key_files()
