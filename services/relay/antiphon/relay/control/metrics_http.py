@@ -1,6 +1,7 @@
 """The relay's metrics, and its health and readiness over HTTP, for tools that do not use NATS.
 
 /metrics   for Prometheus, as on `ANTIPHON_METRICS_BIND`
+/livez     200: the event loop of the control process runs
 /healthz   200 when every worker is up
 /readyz    200 when calls may be sent here: workers up, a way on (transceiver or relay), not draining; this page is on
            `ANTIPHON_METRICS_BIND` too
@@ -89,7 +90,10 @@ def _failing_workers(supervisor: WorkerSupervisor) -> dict[str, str]:
 
 
 def health_pages(supervisor: WorkerSupervisor, nats_client: RelayNatsClient) -> dict[str, Page]:
-    """`/healthz` and `/readyz`."""
+    """`/livez`, `/healthz` and `/readyz`."""
+
+    async def livez(_: str) -> Answer:
+        return answer({})
 
     async def healthz(_: str) -> Answer:
         return answer(_failing_workers(supervisor))
@@ -97,7 +101,7 @@ def health_pages(supervisor: WorkerSupervisor, nats_client: RelayNatsClient) -> 
     async def readyz(_: str) -> Answer:
         return answer(failing(supervisor, nats_client))
 
-    return {"/healthz": healthz, "/readyz": readyz}
+    return {"/livez": livez, "/healthz": healthz, "/readyz": readyz}
 
 
 class MetricsHttp:
