@@ -95,17 +95,15 @@ tolerations: {{ toYaml . | nindent 2 }}
 {{- end -}}
 
 {{- define "antiphon.spread" -}}
+{{- $selector := include "antiphon.selector" . | fromYaml | toJson -}}
 topologySpreadConstraints:
+{{- range (index . 0).Values.spread }}
   - maxSkew: 1
-    topologyKey: kubernetes.io/hostname
+    topologyKey: {{ . }}
     whenUnsatisfiable: ScheduleAnyway
-    labelSelector: { matchLabels: {{ include "antiphon.selector" . | fromYaml | toJson }} }
+    labelSelector: { matchLabels: {{ $selector }} }
     matchLabelKeys: [pod-template-hash]
-  - maxSkew: 1
-    topologyKey: topology.kubernetes.io/zone
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector: { matchLabels: {{ include "antiphon.selector" . | fromYaml | toJson }} }
-    matchLabelKeys: [pod-template-hash]
+{{- end }}
 {{- end -}}
 
 {{- define "antiphon.podMetadata" -}}
