@@ -53,6 +53,7 @@ spec:
     - name: talker
       image: antiphon-test-agent:TAG
       command: [python, /agent/talker.py]
+      resources: { requests: { cpu: 100m, memory: 64Mi } }
       env:
         - { name: ANTIPHON_NATS_URL, value: "nats://antiphon-nats:4222" }
         - { name: ANTIPHON_NATS_CREDENTIALS, value: /secrets/nkey }
@@ -63,19 +64,20 @@ spec:
 """
 
 
-def values(tag: str, address: str, first: str, *, drain: int = 4, log: str = "INFO") -> str:
+def values(tag: str, address: str, first: str, *, drain: int = 15, log: str = "INFO") -> str:
     """The three values that an installation needs, and what this cluster needs besides: NodePorts, little of a core."""
-    small = "resources: { requests: { cpu: 10m, memory: 64Mi } }"
+    small = "resources: { requests: { cpu: 20m, memory: 64Mi } }"
+    media = "resources: { requests: { cpu: 200m, memory: 64Mi } }"
     return f"""
 image: {{ registry: "", tag: {tag} }}
 publicAddress: {address}
 apiKeySecret: api-keys
 logLevel: {log}
 credentials: {{ agents: [{TALKER}] }}
-nats: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {small} }}
+nats: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {media} }}
 setup: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {small} }}
-relay: {{ drainSeconds: {drain}, service: {{ type: NodePort, nodePort: {MEDIA_PORT} }}, {small} }}
-transceiver: {{ maxLatenessMs: 250, {small} }}
+relay: {{ drainSeconds: {drain}, service: {{ type: NodePort, nodePort: {MEDIA_PORT} }}, {media} }}
+transceiver: {{ maxLatenessMs: 250, {media} }}
 signaling: {{ service: {{ type: NodePort, nodePort: {HTTP_PORT} }}, {small} }}
 # Ten calls do not speak here, but its first greetings do, on the cores of all that runs here.
 bridge: {{ env: {{ ANTIPHON_BRIDGE_MAX_WAIT: "30" }}, {small} }}
