@@ -271,6 +271,7 @@ async def test_a_holder_that_was_wrongly_taken_for_dead_learns_that_it_lost(
         assert (await stored(two.client)).instance == "two"
 
 
+@pytest.mark.pure
 def test_holders_that_leave_in_order_cost_a_call_no_chance_and_those_that_die_do() -> None:
     lease = Lease(session_id="rtc_a", agent="echo", instance="first")
     for number in range(20):  # as many deployments
