@@ -184,7 +184,6 @@ class Run:
         cut = await self.phase(f"power of {self.second} cut", kill_node(self.second), after=12)
         gap = cut.gaps[-1] if cut.gaps else 0.0
         self.expect(gap <= ADOPTED_WITHIN, f"the longest gap was {gap:.2f} s after the power was cut")
-        self.expect(gap > 2 * GAP_SECONDS, "no call was on the node without power")
         self.expect(not cut.ended, f"the power cut ended {len(cut.ended)} calls")
 
     async def _spread_transceivers(self) -> None:
