@@ -7,7 +7,7 @@ PACKAGES := schemas runtime rtc testing relay transceiver signaling inference_br
 SERVICES := relay transceiver signaling inference-bridge
 BIN := .venv/bin
 
-.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world clients compose-test observe-test pipecat-test smart-turn-test voices voices-test llm-test lock vectors reference sbom audit licences clean
+.PHONY: help run test test-fast test-nightly lint format set-up test-packages fuzz fuzz-live flood chaos soak world clients compose-test k8s-test observe-test pipecat-test smart-turn-test voices voices-test llm-test lock vectors reference sbom audit licences clean
 
 help:
 	@echo 'make run           start the whole stack; options of `antiphon up` go into ARGS="..."'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-fast     the tests that need a processor and nothing else, in less than half a minute'
 	@echo 'make test-nightly  the tests that the nightly workflow runs beside those of `make test`'
 	@echo 'make compose-test  bring the containers up, hold one spoken conversation, take them down'
+	@echo 'make k8s-test      install the chart on the cluster of KUBECONFIG, replace every part while 20 calls are held, cut a power'
 	@echo 'make observe-test  ask every query of dashboards and alerts at a Prometheus that scrapes a stack with calls'
 	@echo 'make pipecat-test  install Pipecat beside, and test the transport for it'
 	@echo 'make smart-turn-test  test with the end-of-turn model'
@@ -145,6 +146,10 @@ llm-test: set-up
 
 compose-test: set-up
 	$(BIN)/python tests/compose/conversation.py
+
+# Needs docker, kubectl and helm, two nodes, and K8S_LOAD_IMAGES and K8S_KILL_NODE: tests/kubernetes/run.py says what they do.
+k8s-test: set-up
+	PYTHONPATH=tests $(BIN)/python -m kubernetes.run $(ARGS)
 
 # Prometheus of the system's package; its service need not run.
 observe-test: set-up test-packages

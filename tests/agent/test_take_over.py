@@ -117,7 +117,7 @@ async def test_a_session_that_kills_every_agent_is_ended(nats_url: str, bus_clie
         await session.over.wait()
 
     doomed = messages.Lease(
-        session_id="rtc_doomed", agent="mortal", instance="", takeovers=leases.MAX_TAKEOVERS, session={}
+        session_id="rtc_doomed", agent="mortal", instance="", takeovers=5, deaths=leases.MAX_DEATHS, session={}
     )
     bucket = await _bucket(bus_client)
     await bucket.create("mortal.rtc_doomed", messages.encode(doomed))

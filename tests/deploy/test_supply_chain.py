@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import sysconfig
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -40,6 +42,21 @@ def test_no_image_installs_pyav_or_what_is_not_listed(service: str) -> None:
     assert len(pinned) > 20, "the file is read"
     last = (ROOT / "Dockerfile").read_text().rpartition("FROM ")[2]
     assert "pip install --no-cache-dir --no-deps --require-hashes" in last, "so that pip adds nothing to the list"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_image_installs_what_its_extra_needs(service: str) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    def needed(extra: str) -> set[str]:
+        found: set[str] = set()
+        for each in extras[extra]:
+            inner = re.match(r"antiphon\[(.*)\]", each)
+            found |= set().union(*map(needed, inner[1].split(","))) if inner else {re.split(r"[ ><=;~\[]", each)[0]}
+        return found
+
+    text = (ROOT / "deploy" / "requirements" / f"{service}.txt").read_text()
+    assert needed(service) - {name for name, *_ in script("sbom").pins(text)} == set(), "make lock"
 
 
 def test_the_licence_check_passes_what_the_images_install_and_finds_pyav_here(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from support.processes.relay_process import (
     workers_of,
 )
 
+from antiphon.relay.control.process import LEFT_SECONDS, STAYS_SECONDS
 from antiphon.runtime.metrics.table import METRICS
 from antiphon.runtime.nats import connection
 from antiphon.schemas import tunnel
@@ -296,6 +297,33 @@ async def test_at_its_end_a_relay_forwards_for_a_bounded_time(nats_url: str) -> 
             assert (await owner.receive())[0].payload == MEDIA
             assert await ending == 0
             assert 0.9 < time.monotonic() - began < 4
+        finally:
+            client.close()
+
+
+async def test_at_its_end_a_relay_stays_while_packets_come_and_goes_soon_after_the_last(nats_url: str) -> None:
+    async with (
+        relay_process(nats_url, settings={"ANTIPHON_RELAY_DRAIN_SECONDS": "25"}) as relay,
+        fake_transceiver(nats_url) as owner,
+    ):
+        await relay.knows(routes=1)
+        client = Datagrams()
+        try:
+            await enter(client, relay, owner)
+            os.kill(relay.pid, signal.SIGTERM)
+            until_then = time.monotonic() + STAYS_SECONDS + LEFT_SECONDS + 0.5
+            while time.monotonic() < until_then:
+                client.send(MEDIA, relay.address)
+                assert (await owner.receive())[0].payload == MEDIA
+                await asyncio.sleep(0.05)
+            assert relay.is_running()
+            last = time.monotonic()
+
+            async def ended() -> bool:
+                return not relay.is_running()
+
+            await until(ended, "it ends, because its clients are elsewhere")
+            assert time.monotonic() - last > LEFT_SECONDS - 0.2
         finally:
             client.close()
 

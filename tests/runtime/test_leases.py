@@ -244,7 +244,7 @@ async def test_a_session_that_has_lost_too_many_agents_is_ended(
     async with instance(nats_url, "one") as one:
         await one.hold("rtc_call")
         held = one.keeper.table["rtc_call"]
-        held.lease, held.dirty = held.lease.model_copy(update={"takeovers": leases.MAX_TAKEOVERS}), True
+        held.lease, held.dirty = held.lease.model_copy(update={"deaths": leases.MAX_DEATHS}), True
         await until(lambda: not held.dirty)
         await one.die()
     async with instance(nats_url, "two") as two:
@@ -269,3 +269,16 @@ async def test_a_holder_that_was_wrongly_taken_for_dead_learns_that_it_lost(
         await until(lambda: one.lost)
         assert one.lost == ["rtc_call"]
         assert (await stored(two.client)).instance == "two"
+
+
+@pytest.mark.pure
+def test_holders_that_leave_in_order_cost_a_call_no_chance_and_those_that_die_do() -> None:
+    lease = Lease(session_id="rtc_a", agent="echo", instance="first")
+    for number in range(20):  # as many deployments
+        lease = leases.taken(lease.model_copy(update={"instance": ""}), f"holder-{number}")
+    assert (lease.takeovers, lease.deaths) == (20, 0)
+    assert not leases.is_hopeless(lease)
+    for number in range(leases.MAX_DEATHS):
+        assert not leases.is_hopeless(lease)
+        lease = leases.taken(lease, f"another-{number}")
+    assert leases.is_hopeless(lease)

@@ -164,6 +164,7 @@ STRATEGIES: dict[str, st.SearchStrategy[m.AnyMessage]] = {
         input_rate=rates,
         session=settings,
         takeovers=counts,
+        deaths=counts,
         started_at=positive,
         trace=st.dictionaries(names, text, max_size=2),
         state=settings,

@@ -38,9 +38,23 @@ def test_the_next_two_processes_in_the_order_of_their_ids_are_watched() -> None:
     watched = peers.to_watch()
     assert list(watched) == ["7" * 16, "9" * 16]
     assert len(watched) == WATCHED
-    assert watched["7" * 16] == "127.0.0.1:2002"
+    assert watched["7" * 16].address == "127.0.0.1:2002"
     peers.remove_process("7" * 16)
     assert list(peers.to_watch()) == ["9" * 16, "1" * 16], "the order is a ring"
+
+
+def test_each_process_is_watched_by_one_on_another_machine() -> None:
+    nodes = dict(zip("0123456789abcdef", "AAAABBBCAABBBBBB", strict=True))
+    watchers: dict[str, set[str]] = {holder: set() for holder in nodes}
+    for us, node in nodes.items():
+        peers = Peers(us * 16, 0, node=node)
+        for slot, (holder, its_node) in enumerate(nodes.items()):
+            peers.announced(announcement(holder, slot, node=its_node), 0.0)
+        for watched in peers.to_watch():
+            watchers[watched[0]].add(us)
+    for holder, found in watchers.items():
+        assert len(found) >= WATCHED
+        assert {nodes[each] for each in found} - {nodes[holder]}, f"all that watch {holder} die with its machine"
 
 
 def test_our_own_announcements_and_those_of_other_clusters_are_no_peers() -> None:

@@ -63,6 +63,21 @@ def test_another_version_is_refused_by_name() -> None:
         SessionState.from_bytes(data[:1] + b"\x09" + data[2:])
 
 
+def test_what_a_newer_process_adds_is_left_out() -> None:
+    ours = SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4), srtp=SrtpState("X", b"", b"", 1, 2, 3))
+    version, fields = msgpack.unpackb(ours.to_bytes())
+    for part in (fields, fields["rtp"], fields["speech"], fields["srtp"]):
+        part["of_the_next_release"] = [1, {"a": 2}]
+    assert SessionState.from_bytes(msgpack.packb([version, fields])) == ours
+
+
+def test_every_field_that_was_added_to_the_first_ones_has_a_default() -> None:
+    version, fields = msgpack.unpackb(SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes())
+    first = {"session_id", "agent", "ufrags", "remote_fingerprints", "input_rate", "rtp"}
+    few = {name: value for name, value in fields.items() if name in first}
+    assert SessionState.from_bytes(msgpack.packb([version, few])).session_id == "s"
+
+
 def test_a_state_of_an_older_process_has_opus_both_ways() -> None:
     version, fields = msgpack.unpackb(SessionState("s", "a", [], [], 16000, RtpState(1, 2, 3, 4)).to_bytes())
     for name in ("direction", "listens", "remote_credentials"):

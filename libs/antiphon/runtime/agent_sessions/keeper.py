@@ -228,7 +228,7 @@ class LeaseKeeper:
         task.add_done_callback(self._takes.discard)
 
     async def _give_up(self, held: HeldLease) -> None:
-        log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.takeovers)
+        log.error("%s: has lost %d agents and is ended", held.lease.session_id, held.lease.deaths)
         if not held.lease.shadow_of:  # a listener's end is no reason to end the call
             lease, hang_up = held.lease, messages.HangUp(reason="agent_lost")
             await session_bus.control(self._client, lease.agent, lease.session_id, hang_up)
@@ -243,7 +243,7 @@ class LeaseKeeper:
         except Exception:
             log.exception("%s: could not be taken over, another instance may try", session_id)
             self.table.remove(session_id)
-            held.lease = held.lease.model_copy(update={"instance": ""})
+            held.lease = held.lease.model_copy(update={"instance": "", "deaths": held.lease.deaths + 1})
             await self._bucket.attempt(self._bucket.write(held), session_id)
             self.table.scan_again(time.monotonic())
             return

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from antiphon.runtime.private_file import is_private
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import HandedCall, Lease
 
@@ -106,11 +107,11 @@ def from_file(path: Path) -> LeaseCrypto:
     what = f"ANTIPHON_LEASE_KEY_FILE {path}"
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o077
+            private = is_private(os.fstat(file.fileno()))
             text = file.read(4096).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise LeaseKeyError(f"{what} can't be read: {getattr(error, 'strerror', '') or 'it is no text'}") from None
-    if mode:
+    if not private:
         raise LeaseKeyError(f"{what} may be read or written by others: chmod 0400 {path}")
     try:
         import cryptography  # noqa: F401 - now, and not with the first call

@@ -20,8 +20,9 @@ from antiphon.schemas.messages import AgentBeat, Lease
 BEAT_SECONDS: Final = 0.25
 MISSED: Final = 4
 """Beats of ours without one of another's: it is dead, 0.75 to 1 s after it died; one second is left to take over."""
-MAX_TAKEOVERS: Final = 5
-"""A session that changes hands more often is ended: what kills its agents is in the session."""
+MAX_DEATHS: Final = 5
+"""A session that loses more agents is ended: what kills them is in the session. Agents that leave in order, as in a
+deployment, are not lost."""
 MAX_STATE_BYTES: Final = 32 * 1024
 """Of a lease's `state` as JSON."""
 RENEW_SECONDS: Final = 60.0
@@ -107,9 +108,10 @@ class InstanceLiveness:
 
 def is_hopeless(lease: Lease) -> bool:
     """The session has lost so many agents that it is ended rather than given to another."""
-    return lease.takeovers >= MAX_TAKEOVERS
+    return lease.deaths >= MAX_DEATHS
 
 
 def taken(lease: Lease, instance: str) -> Lease:
-    """The lease in the hands of `instance`."""
-    return lease.model_copy(update={"instance": instance, "takeovers": lease.takeovers + 1})
+    """The lease in the hands of `instance`. A holder that left in order has taken its name out of it."""
+    deaths = lease.deaths + bool(lease.instance)
+    return lease.model_copy(update={"instance": instance, "takeovers": lease.takeovers + 1, "deaths": deaths})

@@ -1,4 +1,7 @@
-"""Metrics of a service from its start to its end: `/metrics` over HTTP, OTLP, and the figures of the process."""
+"""Metrics of a service from its start to its end: `/metrics` over HTTP, OTLP, and the figures of the process.
+
+The same HTTP server has the pages of `health`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from nats.aio.client import Client
 
 from antiphon.runtime import tasks
 from antiphon.runtime.metrics.figures import NatsFigures, ProcessFigures, version
+from antiphon.runtime.metrics.health import STARTING, Failing, health_pages
 from antiphon.runtime.metrics.http import Answer, HttpServer, Page
 from antiphon.runtime.metrics.metrics import Metrics
 from antiphon.runtime.metrics.settings import TRIED, VARIABLE, MetricsSettings
@@ -56,6 +60,7 @@ class MetricsService:
         self._process = ProcessFigures(self.metrics, region, name)
         self._server: HttpServer | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._failing: Failing = lambda: STARTING
 
     async def start(self, client: Callable[[], Client | None] | None = None) -> None:
         """Show metrics from now on. `client()`: the connection to NATS, whose figures are shown."""
@@ -72,6 +77,10 @@ class MetricsService:
         if self._settings.otlp:
             self._tasks.append(asyncio.create_task(self._export()))
 
+    def started(self, failing: Failing) -> None:
+        """The process would serve callers from now on, but for what `failing()` returns; before, it is `starting`."""
+        self._failing = failing
+
     def metadata(self) -> dict[str, str]:
         """For the services register."""
         return {"metrics": self.address} if self.address else {}
@@ -84,7 +93,7 @@ class MetricsService:
         await tasks.end(*self._tasks)
 
     async def _listen(self, bind: Address) -> None:
-        server = HttpServer(metrics_pages(self.metrics))
+        server = HttpServer({**metrics_pages(self.metrics), **health_pages(lambda: self._failing())})
         for port in range(bind.port, min(bind.port + (TRIED if bind.port else 1), 1 << 16)):
             try:
                 bound = await server.start(bind.host, port)

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from antiphon.runtime.private_file import is_private
+
 if TYPE_CHECKING:
     import ssl
 
@@ -186,13 +188,13 @@ def _private_text(path: Path, what: str) -> str:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would block
     except OSError as error:
         raise AccessError(f"{what} can't be read: {error.strerror}") from None
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
         os.close(handle)
         raise AccessError(f"{what} is no file")
     with open(handle, "rb") as file:
-        if stat.S_IMODE(mode) & 0o077:
-            readable = f"has mode {stat.S_IMODE(mode):04o}, so others may read or write it"
+        if not is_private(found):
+            readable = f"has mode {stat.S_IMODE(found.st_mode):04o}, so others may read or write it"
             raise AccessError(f"{what} {readable}: chmod 0400 {path}, or make a new one if others had it")
         data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:

@@ -31,6 +31,8 @@ SEED_FILE: Final = "nkey"
 LEAF_FILE: Final = "leaf.conf"
 """In place of it for a region: its server takes the seed from its configuration only."""
 MAX_USERS: Final = 1000
+ANY_RELAY: Final = "*"
+"""In place of a relay's name: the credential is good for all names. For relays whose names are not known before."""
 ONE_EACH: Final = ("setup", "signaling", "websocket", "worker", "operator", "recorder")
 """Roles that nothing narrows: one credential for all processes of the role."""
 
@@ -158,7 +160,7 @@ def stack_users(
     """The users of a whole stack, without its plug-ins."""
     return [
         *(User(role) for role in ONE_EACH),
-        *(User("relay", name) for name in relays),
+        *(User("relay", "" if name == ANY_RELAY else name) for name in relays),
         *(User("transceiver", cluster=cluster) for cluster in clusters),
         *(User("bridge", name) for name in bridges),
     ]
@@ -204,7 +206,7 @@ def _checked(user: User) -> User:
     if user.role not in ROLES:
         raise UsersError(f"there is no role {user.role!r:.40}: there are {', '.join(ROLES)}")
     try:
-        if user.role in NAMED:
+        if user.role in NAMED and (user.name or user.role != "relay"):  # a relay without a name may have any
             subjects.agent_claim(user.name)
         if user.role == "shadow":
             subjects.agent_claim(user.of)
@@ -252,11 +254,15 @@ def _list(names: Sequence[str]) -> str:
 # ---- the command ---------------------------------------------------------------------------------------
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, with_directory: bool = True) -> None:
     """Which users the directory is to have."""
-    parser.add_argument("directory", type=Path, help="where credentials and the server's file are written")
+    if with_directory:
+        parser.add_argument("directory", type=Path, help="where credentials and the server's file are written")
     parser.add_argument(
-        "--relay", action="append", metavar="NAME", help="a relay's name, ANTIPHON_RELAY_NAME (default: relay)"
+        "--relay",
+        action="append",
+        metavar="NAME",
+        help="a relay's name, ANTIPHON_RELAY_NAME (default: relay); * is one credential for relays of any name",
     )
     parser.add_argument(
         "--cluster", action="append", type=int, metavar="NUMBER", help="transceivers of this cluster (default: 0)"
@@ -277,16 +283,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--owner", type=int, metavar="UID", help="give the files to this user (needs root)")
 
 
-def _wanted(args: argparse.Namespace) -> list[User]:
+def wanted(args: argparse.Namespace) -> list[User]:
+    """The users that the arguments name; `UsersError` for arguments that do not go together."""
     if args.hub:
         if not args.region or args.relay or args.cluster or args.bridge or args.agent or args.text_agent:
             raise UsersError("--hub needs a --region for each region, and nothing else: a region's users are its own")
         return hub_users([region_from(each) for each in args.region])
     if args.region:
         raise UsersError("--region goes with --hub; a region's own NATS server needs no users for the hub")
-    wanted = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
+    found = stack_users(args.relay or ["relay"], args.cluster or [0], args.bridge or ["concierge"])
     agents = [User("agent", name) for name in args.agent or []]
-    return wanted + agents + [User("text_agent", name) for name in args.text_agent or []]
+    return found + agents + [User("text_agent", name) for name in args.text_agent or []]
 
 
 def run(args: argparse.Namespace) -> int:
@@ -297,8 +304,7 @@ def run(args: argparse.Namespace) -> int:
             users.remove(args.remove)
             print(f"{args.remove} is gone from {users.server_file}: its connections end when the server reads it again")
             return 0
-        wanted = _wanted(args)
-        for user in users.add(wanted):
+        for user in users.add(wanted(args)):
             print(f"{users.seed_file(user)}: a fresh credential")
         print(f"{users.server_file}: what each of {len(users.all())} users may do")
     except UsersError as error:

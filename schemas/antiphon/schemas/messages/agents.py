@@ -88,6 +88,8 @@ class Lease(Message):
     """As in the claim."""
     takeovers: int = Field(default=0, ge=0)
     """How often another instance took it over."""
+    deaths: int = Field(default=0, ge=0)
+    """How often its holder had died before, or failed at taking it over. Holders that left in order do not count."""
     started_at: float = 0.0
     """Unix time of the claim, s."""
     trace: dict[str, str] = Field(default_factory=dict)

@@ -66,7 +66,11 @@ class TransceiverAnnouncement(Message):
     lifeline: str | None = None
     """TCP `ip:port` of its failure detector: it sends its `holder` to each peer that connects and keeps the connection
     open. The kernel closes the connection when the process dies."""
-
+    lifeline_beats: bool = False
+    """A peer that sends an octet over that connection gets one four times a second from then on: no kernel closes the
+    connection of a machine without power."""
+    node: str = Field(default="", max_length=253)
+    """The machine that it runs on; processes of one machine may die together. Empty: unknown."""
     region: str = Field(default="", max_length=64)
     """The region that its cluster stands in; empty: there is one region only."""
     place: Place | None = None

@@ -22,6 +22,7 @@ from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.health import DRAINING
 from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection
 
@@ -66,6 +67,7 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
     except Stopped:
         return
     await bridge.join(stop.set)
+    shown.started(lambda: _failing(stop.is_set(), client.is_connected))
     _tell_ready(settings, trouble)
     watchdog = LoopWatchdog("inference-bridge", STANDSTILL_SECONDS)
     watchdog.start()
@@ -79,6 +81,13 @@ async def run(settings: Settings, metrics: MetricsSettings) -> None:
             await client.close()
     except TimeoutError:
         log.warning("some calls did not end in time")
+
+
+def _failing(stopping: bool, connected: bool) -> dict[str, str]:
+    """Why this process would take no call now."""
+    if stopping:
+        return DRAINING
+    return {} if connected else {"nats": "not connected"}
 
 
 def _tell_ready(settings: Settings, trouble: Trouble | None) -> None:

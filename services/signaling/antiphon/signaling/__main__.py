@@ -22,6 +22,7 @@ import uvicorn
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.loop_watchdog import LoopWatchdog
 from antiphon.runtime.metrics import MetricsService, load_or_exit
+from antiphon.runtime.metrics.health import DRAINING
 from antiphon.schemas.addresses import Address
 from antiphon.signaling.auth.authentication import Authenticator
 from antiphon.signaling.auth.key_watch import watch
@@ -152,6 +153,7 @@ async def _serve(
         loop.add_signal_handler(ending, stop)
     await shown.start(lambda: backend.client)
     backend.start({"calls": "websocket"} if websocket_calls.served else {}, stop)
+    shown.started(lambda: DRAINING if stopping else {})
     websocket_calls.start()
     webhooks.start()
     host, port = listener.getsockname()[:2]

@@ -24,6 +24,7 @@ from antiphon.runtime import tasks
 from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.cluster_networks import ClusterNetworks, parse_networks
 from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.health import DRAINING
 from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import buckets, connection
 from antiphon.runtime.nats.hub import HubConnection, connect_hub
@@ -95,6 +96,8 @@ complaints: Final = OncePerChange(log)
 POLL_INTERVAL: Final = 0.05
 ENDING_TOGETHER: Final = 0.15
 """Seconds in which other processes that end at the same time announce so: sessions that they are handed are lost."""
+HANDSHAKE_SECONDS: Final = 2.0
+"""At most, for sessions in their handshake to become ones that can be handed over."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def _build(
         else ClusterNetworks.default(acquired.advertised)
     )
     allowlist = RelayAllowlist(":" in acquired.host, networks, settings.cluster)
-    peers = Peers(acquired.process_id, settings.cluster, networks)
+    peers = Peers(acquired.process_id, settings.cluster, networks, settings.node_name)
     waiting = WaitingCalls()
     first_checks = FirstChecks(waiting, settings.password_key_bytes())
     forwarder = PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
@@ -259,7 +262,7 @@ def _build(
         partial(scheduler.lateness, 0.99),
         Liveness(acquired.process_id, address),
         writer.write_all if writer is not None else lambda: None,
-        Site(settings.region, settings.announced_place()),
+        Site(settings.region, settings.announced_place(), settings.node_name),
     )
     operations = [Operation("open", subjects.transceiver_open, opener.requested)]
 
@@ -438,6 +441,7 @@ class Transceiver:
             transceiver = cls(settings, client, hubs, leases, process_id, parts, metrics)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
+        metrics.started(transceiver._failing)
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
         return transceiver
 
@@ -517,24 +521,50 @@ class Transceiver:
         parts, seconds = self._parts, self._settings.drain_seconds
         parts.opener.drain()
         parts.announcer.changed()
-        if parts.failover is not None and len(parts.demux) and parts.failover.can_hand_over:
-            await asyncio.sleep(ENDING_TOGETHER)
-            gone = await parts.failover.hand_over_all()
-            log.info("%d sessions handed over, %d are left", gone, len(parts.demux))
-            for session in parts.demux:
-                if parts.endpoints.of(session.state.session_id).withdrawn:
-                    session.end("draining", self._loop.time())  # in its handshake: relays take it elsewhere now
+        deadline = self._loop.time() + seconds
+        await self._wait_for_handshakes(min(deadline, self._loop.time() + HANDSHAKE_SECONDS), hurry)
+        await self._hand_over()
         if not seconds or not len(parts.demux):
             return
         log.info("draining %d sessions for at most %g s", len(parts.demux), seconds)
         for session in parts.demux:
             session.announce_draining(seconds)
-        deadline = self._loop.time() + seconds
         while len(parts.demux) and self._loop.time() < deadline:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_INTERVAL):
-                    await hurry.wait()
+            if await self._hurried(hurry):
                 return
+            await self._hand_over()  # to a process that has started meanwhile
+
+    async def _hand_over(self) -> None:
+        """Give all sessions to another process, if there is one."""
+        parts = self._parts
+        if parts.failover is None or not len(parts.demux) or not parts.failover.can_hand_over:
+            return
+        await asyncio.sleep(ENDING_TOGETHER)
+        gone = await parts.failover.hand_over_all()
+        log.info("%d sessions handed over, %d are left", gone, len(parts.demux))
+        for session in parts.demux:
+            if parts.endpoints.of(session.state.session_id).withdrawn:
+                session.end("draining", self._loop.time())  # in its handshake: relays take it elsewhere now
+
+    async def _wait_for_handshakes(self, until: float, hurry: asyncio.Event) -> None:
+        """A session in its handshake can't be handed over: most are through it within tenths of a second."""
+        while self._loop.time() < until and not all(session.connected for session in self._parts.demux):
+            if await self._hurried(hurry):
+                return
+
+    @staticmethod
+    async def _hurried(hurry: asyncio.Event) -> bool:
+        """After a short wait: the drain is to end now."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_INTERVAL):
+                await hurry.wait()
+        return hurry.is_set()
+
+    def _failing(self) -> dict[str, str]:
+        """Why no call would be taken now. Being full is not in it: a restart would not help."""
+        if self._parts.opener.draining:
+            return dict(DRAINING)
+        return {} if self._parts.announcer.bus_answers(self._loop.time()) else {"nats": "delivers nothing"}
 
     async def stop(self) -> None:
         """End all sessions, announce it, release everything."""

@@ -33,6 +33,7 @@ class Settings(HubSettings):
     cluster: int = Field(default=0, ge=0, lt=1 << 12)
     region: str = Field(default="", max_length=64)
     place: str = ""
+    node_name: str = Field(default="", max_length=253)
     slot: int | None = Field(default=None, ge=0, lt=1 << 16)
     transceiver_bind: str = "0.0.0.0:0"
     transceiver_advertise: str | None = None

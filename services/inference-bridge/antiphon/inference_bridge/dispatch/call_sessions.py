@@ -36,7 +36,7 @@ _INPUT_RATE: Final = 16000
 """Hz of the caller's audio, as the models need it."""
 _APOLOGY_SECONDS: Final = 30.0
 HOPELESS: Final = 3
-"""Take-overs after which the caller gets an apology instead of another try: what kills us may be in the call."""
+"""Deaths after which the caller gets an apology instead of another try: what kills us may be in the call."""
 
 
 class CallTerms(NamedTuple):
@@ -167,7 +167,7 @@ class CallSessions:
             recent = await takeover.fence_and_recall(self._client, session.bus, lease)
             if recent is None:
                 return False
-            session.continue_call(recent, give_up=lease.takeovers >= HOPELESS)
+            session.continue_call(recent, give_up=lease.deaths >= HOPELESS)
             self._metrics.add("antiphon_call_takeovers_total", how="killed")
             return True
 

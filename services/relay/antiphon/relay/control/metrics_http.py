@@ -1,13 +1,14 @@
 """The relay's metrics, and its health and readiness over HTTP, for tools that do not use NATS.
 
 /metrics   for Prometheus, as on `ANTIPHON_METRICS_BIND`
+/livez     200: the event loop of the control process runs
 /healthz   200 when every worker is up
-/readyz    200 when calls may be sent here: workers up, a way on (transceiver or relay), not draining
+/readyz    200 when calls may be sent here: workers up, a way on (transceiver or relay), not draining; this page is on
+           `ANTIPHON_METRICS_BIND` too
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
 from antiphon.relay.counters import PREFIX, Counters, Histogram, figures, merged
 from antiphon.relay.settings import RelaySettings
+from antiphon.runtime.metrics.health import DRAINING, answer
 from antiphon.runtime.metrics.http import Answer, HttpServer, Page
 from antiphon.runtime.metrics.metrics import Metrics
 from antiphon.runtime.metrics.service import metrics_pages
@@ -73,30 +75,33 @@ class RelayFigures:
         return {str(cluster): ms / 1000 for cluster, ms in self._supervisor.round_trips.items()}
 
 
+def failing(supervisor: WorkerSupervisor, nats_client: RelayNatsClient) -> dict[str, str]:
+    """Why no calls may be sent here. NATS is no part of it: a relay without it forwards the calls that it has."""
+    found = _failing_workers(supervisor)
+    if not nats_client.has_way:
+        found["transceivers"] = "none is announced"
+    if nats_client.state == "draining":
+        found |= DRAINING
+    return found
+
+
+def _failing_workers(supervisor: WorkerSupervisor) -> dict[str, str]:
+    return {} if supervisor.all_up else {"workers": "not every forwarding worker is up"}
+
+
 def health_pages(supervisor: WorkerSupervisor, nats_client: RelayNatsClient) -> dict[str, Page]:
-    """`/healthz` and `/readyz`."""
+    """`/livez`, `/healthz` and `/readyz`."""
 
-    def failing(ready: bool) -> dict[str, str]:
-        found: dict[str, str] = {}
-        if not supervisor.all_up:
-            found["workers"] = "not every forwarding worker is up"
-        if ready and not nats_client.has_way:
-            found["transceivers"] = "none is announced"
-        if ready and nats_client.state == "draining":
-            found["state"] = "draining"
-        return found
-
-    def answer(found: dict[str, str]) -> Answer:
-        body = json.dumps({"failing": found}).encode() + b"\n"
-        return Answer("503 Service Unavailable" if found else "200 OK", "application/json", body)
+    async def livez(_: str) -> Answer:
+        return answer({})
 
     async def healthz(_: str) -> Answer:
-        return answer(failing(ready=False))
+        return answer(_failing_workers(supervisor))
 
     async def readyz(_: str) -> Answer:
-        return answer(failing(ready=True))
+        return answer(failing(supervisor, nats_client))
 
-    return {"/healthz": healthz, "/readyz": readyz}
+    return {"/livez": livez, "/healthz": healthz, "/readyz": readyz}
 
 
 class MetricsHttp:

@@ -13,6 +13,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from nats.js.client import JetStreamContext
 from antiphon.relay.control.backbone_client import BackboneClient, BackboneTables
 from antiphon.relay.control.ingress_number import STORE_SECONDS
 from antiphon.relay.control.ipc import Hello, Keys, Routes, TagKeys
-from antiphon.relay.control.metrics_http import MetricsHttp, RelayFigures, health_pages
+from antiphon.relay.control.metrics_http import MetricsHttp, RelayFigures, failing, health_pages
 from antiphon.relay.control.nats_client import CLOSE_SECONDS, RelayNatsClient
 from antiphon.relay.control.worker_pool import WorkerPool
 from antiphon.relay.control.worker_supervisor import WorkerSupervisor
@@ -45,6 +46,10 @@ ANNOUNCED_WITHIN_SECONDS: Final = 5.0
 DRAIN_POLL_SECONDS: Final = 0.1
 QUIET_SECONDS: Final = 0.3
 """Without a packet over the backbone: other relays have learned that this one drains, and left it."""
+STAYS_SECONDS: Final = 3.0
+"""At least, where calls are: a load balancer that looks once a second has seen by then that this relay ends."""
+LEFT_SECONDS: Final = 1.5
+"""Without a packet of any client: a load balancer sends them to others now, or they have moved by themselves."""
 STANDSTILL_SECONDS: Final = 10.0
 """The workers forward without this process, and end with it: patience costs less than a needless restart."""
 
@@ -86,6 +91,7 @@ class Control:
         )
         RelayFigures(self._metrics.metrics, self._supervisor, self._nats, self._backbone)
         health = health_pages(self._supervisor, self._nats)
+        self._metrics.started(partial(failing, self._supervisor, self._nats))
         self._http = MetricsHttp(settings, self._metrics.metrics, health)
         self._logged: dict[str, Any] = {}
         self._keys_changed = self._key_files()
@@ -229,8 +235,10 @@ class Control:
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._nats.announce_draining()
-        deadline = time.monotonic() + self._settings.relay_drain_seconds
-        passed, quiet_since = -1, time.monotonic()
+        began = time.monotonic()
+        deadline = began + self._settings.relay_drain_seconds
+        passed, quiet_since = -1, began
+        received, heard_at = -1, began
         while (now := time.monotonic()) < deadline:
             counted = merged(await self._supervisor.statistics())
             forwarded = counted.packets_to_transceivers + counted.packets_to_relays + counted.packets_to_clients
@@ -239,6 +247,10 @@ class Control:
             # What passes over the backbone has no flow here.
             quiet = not self._pool.backbones or not passed or now - quiet_since > QUIET_SECONDS
             if not counted.flows_confirmed and quiet:
+                break
+            if counted.packets_to_transceivers != received:
+                received, heard_at = counted.packets_to_transceivers, now
+            if quiet and now - began > STAYS_SECONDS and now - heard_at > LEFT_SECONDS:
                 break
             await asyncio.sleep(DRAIN_POLL_SECONDS)
 

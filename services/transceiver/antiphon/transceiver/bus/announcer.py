@@ -52,6 +52,7 @@ class Site(NamedTuple):
 
     region: str = ""
     place: messages.Place | None = None
+    node: str = ""
 
 
 NOWHERE: Final = Site()
@@ -175,6 +176,8 @@ class Announcer:
             connect_ms=round(self._admission.connect_ms, 1) if own else 0.0,
             holder=self._liveness.process_id,
             lifeline=self._liveness.address,
+            lifeline_beats=self._liveness.address is not None,
+            node=self._site.node,
             region=self._site.region,
             place=self._site.place,
         )

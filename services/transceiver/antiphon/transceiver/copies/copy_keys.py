@@ -9,12 +9,12 @@ The head of each table is the number of a cluster. `antiphon keys --copy-of FILE
 
 from __future__ import annotations
 
-import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from antiphon.runtime.private_file import is_private
 from antiphon.schemas.slot_moves import AnnouncementKey
 
 VARIABLE: Final = "ANTIPHON_COPY_OF_FILE"
@@ -36,7 +36,7 @@ class ForeignCluster:
 def read_keys(file: Path, own_cluster: int) -> dict[int, ForeignCluster]:
     """By cluster. ValueError names what is wrong with the file, and shows no key."""
     try:
-        if stat.S_IMODE(file.stat().st_mode) & 0o077:
+        if not is_private(file.stat()):
             raise ValueError(f"{VARIABLE} {file} may be read by others: chmod 400 it, it holds the keys of calls")
         tables = tomllib.loads(file.read_text())
     except OSError as error:

@@ -2,13 +2,15 @@
 
 Each process listens on a TCP port, sends its process id to each process that connects, and then holds the connection.
 The kernel closes it the moment the process is gone, however it ended: the processes at the other ends know within
-milliseconds, where announcements would take seconds. A connection that breaks proves nothing yet; a port on which
-nothing, or another process, answers does.
+milliseconds, where announcements would take seconds. A machine without power closes nothing: so a process that has sent
+an octet is sent beats. A connection that breaks or has no beats proves nothing yet; a port on which nothing, or another
+process, answers does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final
 
@@ -18,6 +20,11 @@ log = logging.getLogger(__name__)
 
 ANSWER_WITHIN: Final = 1.0
 """Seconds for a process to send its id: longer than its loop ever stands still."""
+BEAT_SECONDS: Final = 0.25
+"""Between two beats."""
+SILENT_SECONDS: Final = 1.25
+"""Without a beat: then the port is probed, and after `ANSWER_WITHIN` more the process counts as dead."""
+BEAT: Final = b"."
 MAX_CONNECTIONS: Final = 64
 """Any above that are closed at once, after the process id: they can still be used as a probe."""
 
@@ -45,8 +52,8 @@ class FailureDetector:
             connections.add(writer)
             try:
                 writer.write(process_id.encode() + b"\n")
-                if len(connections) <= MAX_CONNECTIONS:
-                    await reader.read(1)  # nothing is ever sent: the other process has closed, or is gone
+                if len(connections) <= MAX_CONNECTIONS and await reader.read(1):  # nothing: it has closed, or is gone
+                    await _beat(reader, writer)
             except OSError:
                 pass
             finally:
@@ -60,6 +67,33 @@ class FailureDetector:
         for connection in tuple(self._connections):
             connection.close()
         await self._server.wait_closed()
+
+
+async def _beat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Until the other process closes. More octets of it change nothing."""
+    while not writer.is_closing():
+        writer.write(BEAT)
+        beat = asyncio.get_running_loop().time() + BEAT_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(beat):
+                if not await reader.read(1024):
+                    return
+                await asyncio.sleep(BEAT_SECONDS)
+
+
+async def until_silent(connection: Connection, beats: bool) -> None:
+    """Hold a connection that `probe` made until it breaks or, where the other end has `beats`, is without them."""
+    reader, writer = connection
+    if beats:
+        writer.write(BEAT)
+    try:
+        with contextlib.suppress(OSError, TimeoutError):
+            while True:
+                async with asyncio.timeout(SILENT_SECONDS if beats else None):
+                    if not await reader.read(1024):
+                        return
+    finally:
+        writer.close()
 
 
 async def probe(address: str, process_id: str) -> Connection | None:

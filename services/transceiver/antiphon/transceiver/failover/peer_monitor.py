@@ -1,15 +1,14 @@
-"""Finds out that another process has died: by a connection that breaks, or by announcements that stay away."""
+"""Finds out that another process has died: a connection breaks or brings no beats, or announcements stay away."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from antiphon.runtime import tasks
 from antiphon.schemas import messages
-from antiphon.transceiver.failover.failure_detector import probe
-from antiphon.transceiver.failover.peers import Peers
+from antiphon.transceiver.failover.failure_detector import probe, until_silent
+from antiphon.transceiver.failover.peers import Peers, Watched
 from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 
@@ -60,20 +59,15 @@ class PeerMonitor:
         watched = self._peers.to_watch()
         for process_id in [each for each in self._connections if each not in watched]:
             self._connections.pop(process_id).cancel()
-        for process_id, address in watched.items():
+        for process_id, peer in watched.items():
             if process_id not in self._connections:
-                self._connections[process_id] = asyncio.create_task(self._watch(process_id, address))
+                self._connections[process_id] = asyncio.create_task(self._watch(process_id, peer))
 
-    async def _watch(self, process_id: str, address: str) -> None:
+    async def _watch(self, process_id: str, peer: Watched) -> None:
         """Hold a connection until the process is dead."""
         try:
-            while (connection := await probe(address, process_id)) is not None:
-                reader, writer = connection
-                try:
-                    with contextlib.suppress(OSError):
-                        await reader.read(1)
-                finally:
-                    writer.close()
+            while (connection := await probe(peer.address, process_id)) is not None:
+                await until_silent(connection, peer.beats)
         finally:
             if self._connections.get(process_id) is asyncio.current_task():
                 del self._connections[process_id]

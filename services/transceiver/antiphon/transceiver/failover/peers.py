@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Final, NamedTuple
 
 from antiphon.runtime.cluster_networks import ClusterNetworks
@@ -12,6 +13,8 @@ from antiphon.transceiver.net.endpoint import TransceiverIdentity
 
 WATCHED: Final = 2
 """Processes that each one watches: the next in the order of their ids, so that each is watched by two."""
+MAX_ELSEWHERE: Final = 16
+"""Processes that each one watches besides, because it is the last one before them on another machine."""
 MAX_KNOWN: Final = 4096
 """Endpoints; announcements of further ones are ignored until some expire."""
 
@@ -23,6 +26,16 @@ class Known(NamedTuple):
     received_at: float
 
 
+class Watched(NamedTuple):
+    """A process that we watch."""
+
+    address: str
+    """Of its failure detector."""
+    beats: bool
+    """It sends beats."""
+    node: str
+
+
 class Peers:
     """Which endpoints other processes have.
 
@@ -30,8 +43,10 @@ class Peers:
     handover and forwarding read it. Empty without failover.
     """
 
-    def __init__(self, process_id: str, cluster: int, networks: ClusterNetworks | None = None) -> None:
-        """`networks`: processes whose addresses are elsewhere are none of this cluster; None: everywhere."""
+    def __init__(self, process_id: str, cluster: int, networks: ClusterNetworks | None = None, node: str = "") -> None:
+        """`networks`: processes whose addresses are elsewhere are none of this cluster; None: everywhere. `node`: the
+        machine that we run on; empty: unknown."""
+        self._node = node
         self._networks = networks
         self._process_id = process_id
         self._cluster = cluster
@@ -76,11 +91,21 @@ class Peers:
             del self._known[identity]
         return gone
 
-    def to_watch(self) -> dict[str, str]:
-        """The processes that we are to watch, and their liveness addresses."""
-        addresses = {known.announcement.holder: known.announcement.lifeline or "" for known in self._known.values()}
-        following = sorted(addresses, key=lambda process_id: (process_id < self._process_id, process_id))
-        return {process_id: addresses[process_id] for process_id in following[:WATCHED]}
+    def to_watch(self) -> dict[str, Watched]:
+        """The processes that we are to watch, by their ids: the next ones, and those for which we are the last one
+        before them on another machine. So each is watched by two, and one of them outlives its machine."""
+        processes = {
+            each.holder: Watched(each.lifeline or "", each.lifeline_beats, each.node)
+            for each, _ in self._known.values()
+        }
+        following = sorted(processes, key=lambda process_id: (process_id < self._process_id, process_id))
+        elsewhere: list[str] = []
+        if following and processes[following[0]].node != self._node:
+            same_node = itertools.takewhile(
+                lambda each: processes[each].node == processes[following[0]].node, following
+            )
+            elsewhere = list(itertools.islice(same_node, MAX_ELSEWHERE))
+        return {process_id: processes[process_id] for process_id in dict.fromkeys((*following[:WATCHED], *elsewhere))}
 
     def identities(self) -> set[TransceiverIdentity]:
         """The endpoints that were announced lately."""

@@ -34,6 +34,8 @@ MAX_OWED: Final = 5
 """Frames that leave at once after as many visits found none: as many visits as the timing wheel catches up with."""
 HISTORY: Final = 64
 """Protected packets kept for retransmission: 1.3 s, longer than a client waits for one."""
+REPEATED: Final = 4
+"""Packets that are sent again by a new path: what was on its way to the old one for 80 ms may be lost with it."""
 MAX_RETRANSMITTED: Final = 50
 """Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
@@ -319,6 +321,14 @@ class AudioSender:
             packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
             if packet is not None and self._send is not None and self._retransmitted < MAX_RETRANSMITTED:
                 self._retransmitted += 1
+                self._send(packet)
+
+    def repeat_last(self) -> None:
+        """The client is reached by another relay now: send the last packets once more. It drops what it has already."""
+        last = list(self._history.values())[-REPEATED:]
+        if self._send is not None and self._retransmitted + len(last) <= MAX_RETRANSMITTED:
+            self._retransmitted += len(last)
+            for packet in last:
                 self._send(packet)
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:

@@ -317,7 +317,10 @@ class Session:
 
     def _take_packet(self, packet: bytes, newest: bool, path: Path, now: float, unix_ns: int, size: int) -> None:
         self.budget.media.spend(1)
+        before = self.ice.path
         self.ice.received(path, newest, now, size)
+        if before is not None and self.ice.path == path and path.relay != before.relay and not self.ice.limited:
+            self.sender.repeat_last()
         if self.receiver.receive(packet, now, unix_ns):
             self._visits.wake_input(now)
             if self._resumed:

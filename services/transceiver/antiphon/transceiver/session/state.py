@@ -7,8 +7,8 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Final, TypeVar
 
 import msgpack
 
@@ -17,6 +17,7 @@ from antiphon.rtc.dtls.state import DtlsState
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction
 
+T = TypeVar("T")
 STATE_VERSION: Final = 5
 
 RTP_AHEAD: Final = 2048
@@ -206,20 +207,29 @@ class SessionState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> SessionState:
-        """Read back what `to_bytes` wrote; ValueError for another version."""
-        version, fields = msgpack.unpackb(data, raw=False, strict_map_key=False)
+        """Read back what `to_bytes` wrote; ValueError for another version.
+
+        A process of another release may have written it: fields that we do not know are left out, those that it did not
+        know have their defaults. A field without which a call would break raises `STATE_VERSION`.
+        """
+        version, found = msgpack.unpackb(data, raw=False, strict_map_key=False)
         if version != STATE_VERSION:
             raise ValueError(f"session state has version {version}: this process reads version {STATE_VERSION}")
-        fields["rtp"] = RtpState(**fields["rtp"])
-        fields["speech"] = SpeechState(**fields["speech"])
-        fields["srtp"] = fields["srtp"] and SrtpState(**fields["srtp"])
-        fields["dtls"] = fields["dtls"] and DtlsState(**fields["dtls"])
-        fields["path_relay"] = fields["path_relay"] and tuple(fields["path_relay"])
-        fields["telephone"] = fields["telephone"] and tuple(fields["telephone"])
-        fields["remote_fingerprints"] = [tuple(pair) for pair in fields["remote_fingerprints"]]
-        fields["rtvi"] = fields.get("rtvi") and RtviState(**fields["rtvi"])
-        fields["remote_credentials"] = {
-            ours: tuple(theirs) for ours, theirs in fields.get("remote_credentials", {}).items()
+        found["rtp"] = _of(RtpState, found["rtp"])
+        found["speech"] = _of(SpeechState, found.get("speech", {}))
+        found["srtp"] = found.get("srtp") and _of(SrtpState, found["srtp"])
+        found["dtls"] = found.get("dtls") and _of(DtlsState, found["dtls"])
+        found["path_relay"] = found.get("path_relay") and tuple(found["path_relay"])
+        found["telephone"] = found.get("telephone") and tuple(found["telephone"])
+        found["remote_fingerprints"] = [tuple(pair) for pair in found["remote_fingerprints"]]
+        found["rtvi"] = found.get("rtvi") and _of(RtviState, found["rtvi"])
+        found["remote_credentials"] = {
+            ours: tuple(theirs) for ours, theirs in found.get("remote_credentials", {}).items()
         }
-        fields["token_identities"] = [tuple(identity) for identity in fields["token_identities"]]
-        return cls(**fields)
+        found["token_identities"] = [tuple(identity) for identity in found.get("token_identities", [])]
+        return _of(cls, found)
+
+
+def _of(kind: type[T], found: dict[str, Any]) -> T:
+    """The value with the fields that this release knows."""
+    return kind(**{each.name: found[each.name] for each in fields(kind) if each.name in found})  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ from antiphon.inference_bridge.tts.synthesizer import Synthesizer
 from antiphon.inference_bridge.unless_stopped import Stopped, unless_stopped
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.metrics import OFF, Metrics, MetricsService
+from antiphon.runtime.metrics.health import DRAINING
 from antiphon.runtime.metrics.model_meter import ModelMeter
 from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection, process_drain, service_discovery
@@ -207,6 +208,7 @@ async def _serve(
     client: Client,
     shown: MetricsService,
 ) -> None:
+    shown.started(lambda: DRAINING if stop.is_set() else {})
     log.info("ready: worker %s", kind)
     await stop.wait()
     log.info("stopping")

@@ -1,0 +1,239 @@
+"""`make k8s-test`: the chart on the cluster that KUBECONFIG names; every part is replaced while calls are held.
+
+Needs docker, kubectl and helm, a node at whose address this machine reaches NodePorts, and two commands:
+
+    K8S_LOAD_IMAGES    gives archives of `docker save` to all nodes
+    K8S_KILL_NODE      cuts the power of the node whose name it is given; without it that step is left out
+
+It takes a namespace of its own and deletes it, also when it fails. The node without power stays so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import Awaitable
+from typing import Final
+
+from kubernetes.calls import HEADER, Calls, Phase
+from kubernetes.cluster import CHART, ROOT, Cluster, Failure, build_images, kill_node, run
+
+from antiphon.cli.errors import CallError
+
+NAMESPACE: Final = "antiphon-k8s-test"
+RELEASE: Final = "antiphon"
+TALKER: Final = "talker"
+CALLS: Final = 20
+MEDIA_PORT, HTTP_PORT = 30478, 30080
+QUIET_SECONDS: Final = 20.0
+AFTER_SECONDS: Final = 4.0
+"""After a piece of work, for reports of the server and packets under way."""
+GAP_SECONDS: Final = 0.1
+"""By which a roll of transceivers may exceed the longest gap without a roll (p95)."""
+FLEET_SECONDS: Final = 60.0
+INSTALLED_WITHIN: Final = 60.0
+ADOPTED_WITHIN: Final = 3.0
+
+AGENT: Final = """
+apiVersion: v1
+kind: Pod
+metadata:
+  name: talker
+  labels: { antiphon.io/nats-client: "true" }
+spec:
+  nodeSelector: { kubernetes.io/hostname: NODE }
+  enableServiceLinks: false
+  automountServiceAccountToken: false
+  securityContext: { runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001 }
+  containers:
+    - name: talker
+      image: antiphon-test-agent:TAG
+      command: [python, /agent/talker.py]
+      resources: { requests: { cpu: 100m, memory: 64Mi } }
+      env:
+        - { name: ANTIPHON_NATS_URL, value: "nats://antiphon-nats:4222" }
+        - { name: ANTIPHON_NATS_CREDENTIALS, value: /secrets/nkey }
+      volumeMounts: [{ name: agent, mountPath: /agent }, { name: nats, mountPath: /secrets, readOnly: true }]
+  volumes:
+    - { name: agent, configMap: { name: talker } }
+    - { name: nats, secret: { secretName: antiphon-nats-agent-talker, defaultMode: 0400 } }
+"""
+
+
+def values(tag: str, address: str, first: str, *, drain: int = 15, log: str = "INFO") -> str:
+    """The three values that an installation needs, and what this cluster needs besides: NodePorts, little of a core."""
+    small = "resources: { requests: { cpu: 20m, memory: 64Mi } }"
+    media = "resources: { requests: { cpu: 200m, memory: 64Mi } }"
+    return f"""
+image: {{ registry: "", tag: {tag} }}
+publicAddress: {address}
+apiKeySecret: api-keys
+logLevel: {log}
+credentials: {{ agents: [{TALKER}] }}
+nats: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {media} }}
+setup: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {small} }}
+relay: {{ drainSeconds: {drain}, service: {{ type: NodePort, nodePort: {MEDIA_PORT} }}, {media} }}
+transceiver: {{ maxLatenessMs: 250, {media} }}
+signaling: {{ service: {{ type: NodePort, nodePort: {HTTP_PORT} }}, {small} }}
+# Ten calls do not speak here, but its first greetings do, on the cores of all that runs here.
+bridge: {{ env: {{ ANTIPHON_BRIDGE_MAX_WAIT: "30" }}, {small} }}
+"""
+
+
+class Run:
+    """One run: the namespace, the calls, what they noticed. Owner: `main`."""
+
+    def __init__(self, tag: str) -> None:
+        self.cluster = Cluster(NAMESPACE, RELEASE)
+        self.tag = tag
+        self.key = f"sk-{secrets.token_hex(16)}"
+        self.phases: list[Phase] = []
+        self.complaints: list[str] = []
+        self.calls = Calls("", "")
+        self.address = self.first = self.second = ""
+
+    async def install(self) -> None:
+        """From nothing, with the images on the nodes."""
+        cluster = self.cluster
+        nodes = await cluster.nodes()
+        if len(nodes) < 2:
+            raise Failure(f"{len(nodes)} nodes are ready: this takes two")
+        (self.first, self.address), (self.second, _), *_ = nodes.items()
+        await run("kubectl", "create", "namespace", NAMESPACE)
+        await cluster.kubectl("create", "secret", "generic", "api-keys", f"--from-literal=api-keys={self.key}")
+        took = await cluster.install(values(self.tag, self.address, self.first))
+        print(f"installed in {took:.0f} s", flush=True)
+        self.expect(took < INSTALLED_WITHIN, f"the installation took {took:.0f} s")
+        await cluster.kubectl("create", "configmap", "talker", f"--from-file={ROOT}/tests/kubernetes/talker.py")
+        agent = AGENT.replace("TAG", self.tag).replace("NODE", self.first)
+        await cluster.kubectl("create", "-f", "-", stdin=agent)
+        await cluster.kubectl("wait", "pod/talker", "--for=condition=Ready", "--timeout=60s")
+
+    async def place_calls(self) -> None:
+        self.calls = Calls(f"http://{self.address}:{HTTP_PORT}", self.key)
+        await self.calls.place([TALKER, "concierge"] * (CALLS // 2), TALKER)
+        print(f"{CALLS} calls are held\n\n{HEADER}", flush=True)
+
+    def expect(self, true: bool, otherwise: str) -> None:
+        """Note what is not as it should be; the run goes on."""
+        if not true:
+            self.complaints.append(otherwise)
+            print(f"   not so: {otherwise}", flush=True)
+
+    async def phase(self, name: str, work: Awaitable[object], after: float = AFTER_SECONDS) -> Phase:
+        """Do the work and print what the calls noticed."""
+        began = self.calls.start_phase()
+        try:
+            await work
+        finally:
+            took = time.monotonic() - began
+            await asyncio.sleep(after)
+            self.phases.append(await self.calls.phase(name, took, TALKER))
+            print(self.phases[-1].row(), flush=True)
+            for each in self.phases[-1].ended:
+                print(f"   ended: {each}", flush=True)
+        return self.phases[-1]
+
+    async def check_rolls(self) -> None:
+        """Every part twice, the chart's upgrade, NATS, a node, and last of all a roll that does not drain."""
+        cluster = self.cluster
+        quiet = await self.phase("nothing", asyncio.sleep(QUIET_SECONDS))
+        for turn in ("first", "second"):
+            for part, workload in (
+                ("relays", f"daemonset/{RELEASE}-relay"),
+                ("transceivers", f"deployment/{RELEASE}-transceiver"),
+                ("bridges", f"deployment/{RELEASE}-bridge"),
+                ("signaling", f"deployment/{RELEASE}-signaling"),
+            ):
+                phase = await self.phase(f"{part}, {turn} roll", cluster.roll(workload))
+                self.expect(not phase.ended, f"{phase.name} ended {len(phase.ended)} calls")
+                if part == "relays":
+                    lost, usual = phase.lost_up + phase.lost_down, quiet.lost_up + quiet.lost_down
+                    self.expect(lost <= usual, f"{phase.name} lost {lost} packets, and {usual} are lost without")
+                if part == "transceivers":
+                    longest = quiet.gap_p95 + GAP_SECONDS
+                    self.expect(phase.gap_p95 <= longest, f"gap of {phase.gap_p95:.3f} s in {phase.name}")
+        upgrade = cluster.install(values(self.tag, self.address, self.first, log="WARNING"), upgrade=True)
+        whole = await self.phase("upgrade of the chart: all at once", upgrade)
+        self.expect(not whole.ended, f"{whole.name} ended {len(whole.ended)} calls")
+        self.expect(whole.seconds < FLEET_SECONDS, f"{whole.name} took {whole.seconds:.0f} s")
+        nats = await self.phase("NATS", cluster.roll(f"statefulset/{RELEASE}-nats"), after=10)
+        self.expect(not nats.ended, f"the roll of NATS ended {len(nats.ended)} calls")
+        drained = await self.phase(f"drain of {self.second}", cluster.drain(self.second))
+        self.expect(not drained.ended, f"the drain of a node ended {len(drained.ended)} calls")
+        await run("kubectl", "uncordon", self.second)
+
+    async def check_control(self) -> None:
+        """Relays that end at once lose packets: else this run shows nothing."""
+        hasty = values(self.tag, self.address, self.first, log="WARNING", drain=0)
+        await self.phase("the same chart, drainSeconds 0", self.cluster.install(hasty, upgrade=True))
+        control = await self.phase("relays that do not drain", self.cluster.roll(f"daemonset/{RELEASE}-relay"))
+        lost = control.lost_up + control.lost_down
+        self.expect(lost > 0, "a roll of relays that do not drain lost nothing")
+        usual = values(self.tag, self.address, self.first, log="WARNING")
+        await self.phase("the chart as before", self.cluster.install(usual, upgrade=True))
+
+    async def check_power_cut(self) -> None:
+        """Calls of transceivers on a node without power go on in others."""
+        await self._spread_transceivers()
+        await self.phase("nothing, again", asyncio.sleep(5))
+        cut = await self.phase(f"power of {self.second} cut", kill_node(self.second), after=12)
+        gap = cut.gaps[-1] if cut.gaps else 0.0
+        self.expect(gap <= ADOPTED_WITHIN, f"the longest gap was {gap:.2f} s after the power was cut")
+        self.expect(not cut.ended, f"the power cut ended {len(cut.ended)} calls")
+
+    async def _spread_transceivers(self) -> None:
+        """After the drain all may be on one node: new pods are spread over both, and take half of the calls each."""
+        if self.second in (await self.cluster.pods("transceiver")).values():
+            return
+        await self.cluster.roll(f"deployment/{RELEASE}-transceiver")
+        where = await self.cluster.pods("transceiver")
+        self.expect(self.second in where.values(), f"no transceiver is on {self.second}: {where}")
+
+
+async def check_chart() -> None:
+    """`helm lint`, and `helm template` of each example."""
+    for example in sorted((CHART / "examples").glob("*.yaml")):
+        await run("helm", "lint", str(CHART), "-f", str(example), "--kube-version", "1.34.0")
+        await run("helm", "template", "x", str(CHART), "-f", str(example), "--kube-version", "1.34.0")
+
+
+async def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tag", help="images that the nodes have already; default: build and load them")
+    parser.add_argument("--keep", action="store_true", help="leave the namespace as it is at the end")
+    parser.add_argument("--only", choices=("rolls", "control", "power"), help="one part of it")
+    args = parser.parse_args()
+    tag = args.tag or f"t{int(time.time())}"
+    this = Run(tag)
+    try:
+        await check_chart()
+        if not args.tag:
+            await build_images(tag)
+        await this.cluster.delete()
+        await this.install()
+        await this.place_calls()
+        if args.only in (None, "rolls"):
+            await this.check_rolls()
+        if args.only in (None, "control"):
+            await this.check_control()
+        if args.only == "power" or (args.only is None and os.environ.get("K8S_KILL_NODE")):
+            await this.check_power_cut()
+    except (Failure, CallError) as failure:
+        this.complaints.append(str(failure))
+    finally:
+        await this.calls.close()
+        if not args.keep:
+            await this.cluster.delete()
+    for complaint in this.complaints:
+        print(f"k8s-test: {complaint}", file=sys.stderr)
+    print("k8s-test: failed" if this.complaints else "k8s-test: passed")
+    return 1 if this.complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
