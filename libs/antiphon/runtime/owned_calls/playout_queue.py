@@ -114,12 +114,12 @@ class PlayoutQueue:
 
     def take(self) -> OutgoingFrame | None:
         """The frame to send at this tick; None: send nothing."""
-        if not self.waiting:
-            self._silent = True
-            return None
-        if self._fade is not None:
+        if self._fade is not None and not self.held:
             fade, self._fade = self._fade, None
             return fade
+        if self.held or self.paused or not self._queue:
+            self._silent = True
+            return None
         frame = self._queue.popleft()
         if frame.generation != self.playing_generation:
             self.playing_generation = frame.generation

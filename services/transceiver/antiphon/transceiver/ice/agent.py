@@ -274,6 +274,10 @@ class IceLite:
         if newest and (self.limited or path != self.path):
             self._received_elsewhere(path, now, size)
 
+    def received_as_expected(self, now: float) -> None:
+        """As `received`, for a packet by the current path, whose address is proved."""
+        self.last_received = self._used_at = now
+
     def _received_elsewhere(self, path: Path, now: float, size: int) -> None:
         address = self._addresses.get(path.header)
         if address is None:

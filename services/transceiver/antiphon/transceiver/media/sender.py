@@ -22,7 +22,7 @@ from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.consent_tone import ConsentTone
-from antiphon.transceiver.session.state import SessionState, SpeechState
+from antiphon.transceiver.session.state import RtpState, SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
 POSITION_EVERY: Final = 10
@@ -48,6 +48,13 @@ UNLIMITED: Final = 1 << 62
 class EventOutput(Protocol):
     def event(self, event: messages.Message) -> None: ...
     def milestone(self, name: str, now: float) -> None: ...
+
+
+class OutboundLane(Protocol):
+    """The short way of a packet: `lanes.outbound_lane`."""
+
+    def send(self, srtp: Srtp, encoder: Encoder, pcm: bytes, rtp: RtpState, marker: bool) -> tuple[int, bytes] | None:
+        """Encode, protect and send 20 ms: octets of the payload, and the protected packet; None: nothing was done."""
 
 
 class AudioSender:
@@ -101,6 +108,7 @@ class AudioSender:
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
         self._tap: Callable[[bytes, int], None] | None = None
+        self._lane: OutboundLane | None = None
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
         self._tone = ConsentTone(state.consent_tone) if state.consent_tone else None
@@ -153,6 +161,10 @@ class AudioSender:
         """Each frame that leaves goes to `tap(pcm, rate)` as well; None: to nothing else."""
         self._tap = tap
 
+    def use_lane(self, lane: OutboundLane | None) -> None:
+        """Packets take this way, where it takes them; None: the ordinary one."""
+        self._lane = lane
+
     def offer(self, frame: AudioFrame) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
         if not self._queue.offer(frame):
@@ -178,7 +190,8 @@ class AudioSender:
                 return False
             self._transmit(self._tone.take(self._queue.rate), self._queue.rate, True, now)
             return True
-        self._owed = max(0, self._owed - 1)
+        if self._owed:
+            self._owed -= 1
         if self._tap is not None:
             self._tap(outgoing.pcm, outgoing.rate)
         if self._mute:
@@ -199,12 +212,15 @@ class AudioSender:
         if self._encoder is None or self._encoder.rate != rate:
             self._encoder = encoder_of(self._state.rtp.codec, rate)
         self._encoder.expect_loss(self._loss_percent)
-        payload = self._encoder.encode(pcm)
         rtp = self._state.rtp
         starts = self._follow_clock(after_silence, now)
-        packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
-        protected = self._srtp.protect(packet)
-        self._send(protected)
+        sent = self._lane.send(self._srtp, self._encoder, pcm, rtp, starts) if self._lane else None
+        if sent is None:
+            payload = self._encoder.encode(pcm)
+            packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
+            sent = len(payload), self._srtp.protect(packet)
+            self._send(sent[1])
+        octets, protected = sent
         if self._turn_latency is not None and self._turn_latency.waits:
             self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
         if not rtp.packets:
@@ -214,7 +230,7 @@ class AudioSender:
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
         rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
-        rtp.octets += len(payload)
+        rtp.octets += octets
         self._last_sent = now
 
     def _tell_position(self, ends: bool) -> None:
@@ -388,7 +404,7 @@ class AudioSender:
 
     def close(self) -> None:
         """Free the encoder, the history and the queue."""
-        self._encoder = self._srtp = self._send = None
+        self._encoder = self._srtp = self._send = self._lane = None
         self._history.clear()
         self._queue = PlayoutQueue(self._state.generation)
 

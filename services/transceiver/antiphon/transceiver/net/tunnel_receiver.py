@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
+from antiphon.transceiver.net.datagram_batch import ReceiveBatch
 from antiphon.transceiver.net.demux import Demux, Unrouted
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
@@ -32,13 +33,33 @@ class Forwarding(Protocol):
         """Whether another transceiver announces this address: it forwards packets for sessions that are here."""
 
 
+class Lane(Protocol):
+    """The short way for media of one client that comes as expected: `lanes.inbound_lane`."""
+
+    def receive(
+        self, octets: memoryview, at: int, pointer: Any, size: int, relay: tuple[str, int], now: float, unix_ns: int
+    ) -> bool:
+        """Take the packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed."""
+
+
+NO_LANES: Final[Mapping[int, Lane]] = {}
+
+
 class TunnelReceiver:
     """Packets of announced relays go to the demultiplexer, and so do those that another transceiver forwards.
 
     Owner: the process, for its whole life. Called by each endpoint's socket, on the event loop; nothing here waits.
     """
 
-    def __init__(self, demux: Demux, relays: RelayAllowlist, forwarding: Forwarding) -> None:
+    def __init__(
+        self,
+        demux: Demux,
+        relays: RelayAllowlist,
+        forwarding: Forwarding,
+        lanes: Mapping[int, Lane] = NO_LANES,
+    ) -> None:
+        """`lanes`: by the tunnel header as a number of 64 bits, in the byte order of this machine."""
+        self._lanes = lanes
         self._demux = demux
         self._relays = relays
         self._forwarding = forwarding
@@ -55,6 +76,21 @@ class TunnelReceiver:
             pass
         else:
             self._deliver(packet, source)
+
+    def received_batch(self, endpoint: Endpoint, batch: ReceiveBatch, count: int) -> None:
+        """The first rows of a batch: media that comes as expected by its lane, all else by `received`."""
+        lanes, words, octets = self._lanes, batch.first_words, batch.octets
+        starts, pointers, lengths = batch.starts, batch.pointers, batch.lengths(count)
+        now, unix_ns = self._loop.time(), time.time_ns()
+        last, source, trusted = b"", ("", 0), False
+        for row in range(count):
+            name = batch.name(row)
+            if name != last:  # most relays have one address, and many packets in a batch
+                last, source = name, batch.source(name)
+                trusted = source in self._relays
+            lane = lanes.get(words[row]) if trusted else None
+            if lane is None or not lane.receive(octets, starts[row], pointers[row], lengths[row], source, now, unix_ns):
+                self.received(endpoint, batch.datagram(row, lengths[row]), source)
 
     def _answer_hello(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> bool:
         """False if it is none. An answer is as many packets as there are clients: a relay that asks all the time gets

@@ -46,11 +46,12 @@ class Visits:
 
     def wake_speech(self, now: float) -> None:
         """There may be speech to send, or it may have become overdue."""
-        if self._sender.has_speech and not self._speech_visited and not self._ended:
+        if self._speech_visited:  # for nearly every frame
+            if self._sender.overdue:
+                self._visit_speech(now)
+        elif self._sender.has_speech and not self._ended:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self._speech_visited = True
-        elif self._sender.overdue:
-            self._visit_speech(now)
 
     def wake_channels(self, now: float) -> None:
         """Data of the client has come; some of it may wait for its turn."""
