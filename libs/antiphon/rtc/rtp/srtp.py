@@ -140,7 +140,7 @@ class Srtp:
 
     def expects(self, ssrc: int) -> bool:
         """Packets of this SSRC need no care: `unprotect_in_place` may be called for them."""
-        return ssrc == self.state.remote_ssrc and not self._floors and bool(self._streams)
+        return ssrc == self.state.remote_ssrc and ssrc in self._streams and ssrc not in self._floors
 
     def unprotect_in_place(self, packet: Any, size: int, sequence: int) -> int:
         """As `unprotect`, for a packet (`char *`) of an SSRC that is expected: its plain length; -1: it is refused."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from cffi import FFI
 
@@ -20,11 +20,10 @@ from antiphon.rtc.media import opus
 from antiphon.rtc.rtp.packet import HEADER_LENGTH
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.runtime.nats.nats_fast_path import END, message_head
-from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import tunnel
 from antiphon.schemas.audio import HEAD_LENGTH, pack_tail, write_head
-from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.ice.agent import Path
+from antiphon.transceiver.net.udp_socket import TunnelSocket
 from antiphon.transceiver.session.fault_isolation import failed
 from antiphon.transceiver.session.session import Session
 
@@ -44,6 +43,23 @@ whatever stands before them: libopus writes 16-bit words. The media path of a pr
 _view: Final = _ffi.buffer(_message)
 _octets: Final = memoryview(_view).cast("B")
 _octets[_ROOM - len(END) :] = END
+
+
+class LaneOutput(Protocol):
+    """What a lane needs of its session's output: `SessionOutput`."""
+
+    audio_subject: str
+    """Where frames go now; another object after each change."""
+
+    @property
+    def port(self) -> TunnelSocket | None:
+        """The socket of its datagrams; None: they need a permission each, so none leaves by a lane."""
+
+
+class MessageWriter(Protocol):
+    """Where messages for NATS go: `Publisher`."""
+
+    def publish_message(self, message: bytes) -> None: ...
 
 
 class InboundLane:
@@ -75,8 +91,8 @@ class InboundLane:
     def __init__(
         self,
         session: Session,
-        output: SessionOutput,
-        publisher: Publisher,
+        output: LaneOutput,
+        publisher: MessageWriter,
         path: Path,
         srtp: Srtp,
         decoder: opus.Decoder,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from antiphon.rtc.media import opus
-from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import tunnel
-from antiphon.transceiver.bus.session_output import SessionOutput
 from antiphon.transceiver.lanes.inbound_lane import InboundLane
 from antiphon.transceiver.lanes.outbound_lane import OutboundLane
 from antiphon.transceiver.net.demux import Demux
@@ -17,7 +15,7 @@ from antiphon.transceiver.session.session import Session
 
 class _Call(NamedTuple):
     session: Session
-    output: SessionOutput
+    output: LaneOutput
 
 
 class Lanes:
@@ -29,7 +27,7 @@ class Lanes:
     Owner: the process, for its whole life. Event loop only. A `SessionListener`. Bounded by the sessions there are.
     """
 
-    def __init__(self, demux: Demux, publisher: Publisher, held: HeldDatagrams) -> None:
+    def __init__(self, demux: Demux, publisher: MessageWriter, held: HeldDatagrams) -> None:
         self.inbound: dict[int, InboundLane] = {}
         """By the client's tunnel header, as `header_word` reads it. Lanes that serve no more answer False."""
         self._demux = demux
@@ -38,7 +36,7 @@ class Lanes:
         self._calls: dict[str, _Call] = {}
         self._of: dict[str, InboundLane] = {}
 
-    def add(self, session: Session, output: SessionOutput) -> None:
+    def add(self, session: Session, output: LaneOutput) -> None:
         """A session begins here. `poll` gives it an inbound lane as soon as it can have one."""
         self._calls[session.state.session_id] = _Call(session, output)
         if output.port is not None:
