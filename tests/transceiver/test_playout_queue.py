@@ -16,7 +16,8 @@ from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.runtime.owned_calls.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, AudioSender
+from antiphon.transceiver.media.sender import HICCUP, AudioSender
+from antiphon.transceiver.media.sent_packets import HISTORY, MAX_RETRANSMITTED
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 pytestmark = pytest.mark.pure
@@ -233,7 +234,7 @@ def nack(ssrc: int, *parts: tuple[int, int]) -> bytes:
 def test_a_nack_is_answered_with_the_very_same_packet_from_a_bounded_history() -> None:
     wire = Wire()
     wire.say(speech(4.0), 10.0)
-    assert len(wire.out._history) == HISTORY
+    assert len(wire.out._sent_packets._packets) == HISTORY
     sent = wire.raw.copy()
     last = (32760 + 199) & 0xFFFF
     wire.out.receive_rtcp(rtcp.unpack_compound(nack(7, (last - 1, 1))), 0.0)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from antiphon.rtc.media import opus
 from antiphon.schemas import tunnel
-from antiphon.transceiver.lanes.inbound_lane import InboundLane
+from antiphon.transceiver.lanes.inbound_lane import InboundLane, LaneOutput, MessageWriter
 from antiphon.transceiver.lanes.outbound_lane import OutboundLane
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.held_datagrams import HeldDatagrams

@@ -9,7 +9,7 @@ as late.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from antiphon.rtc.codec import CLOCK_RATES
 from antiphon.rtc.media.codecs import Encoder, encoder_of
@@ -22,7 +22,11 @@ from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.consent_tone import ConsentTone
-from antiphon.transceiver.session.state import RtpState, SessionState, SpeechState
+from antiphon.transceiver.media.keepalive import Keepalive
+from antiphon.transceiver.media.live_lead import LiveLead
+from antiphon.transceiver.media.sender_outlets import EventOutput, OutboundLane
+from antiphon.transceiver.media.sent_packets import SentPackets
+from antiphon.transceiver.session.state import SessionState, SpeechState
 from antiphon.transceiver.timing.pacing import PERIOD
 
 POSITION_EVERY: Final = 10
@@ -32,29 +36,11 @@ HICCUP: Final = 0.1
 out: its timestamp continues. Only a longer break is a pause. The timing wheel makes up for visits that are as late."""
 MAX_OWED: Final = 5
 """Frames that leave at once after as many visits found none: as many visits as the timing wheel catches up with."""
-HISTORY: Final = 64
-"""Protected packets kept for retransmission: 1.3 s, longer than a client waits for one."""
-MAX_RETRANSMITTED: Final = 50
-"""Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
 HELD_EVERY: Final = 5.0
 """Seconds between two reports that speech waits while the client holds the call: an agent that gets no report for 10 s
 takes its speech for played (`antiphon.runtime.agent_sessions.playout_tracker`)."""
-KEEPALIVE_AFTER: Final = 0.1
-"""Seconds without a packet after which a keepalive is due. It is checked every 50 ms: at most 150 ms between two."""
 UNLIMITED: Final = 1 << 62
-
-
-class EventOutput(Protocol):
-    def event(self, event: messages.Message) -> None: ...
-    def milestone(self, name: str, now: float) -> None: ...
-
-
-class OutboundLane(Protocol):
-    """The short way of a packet: `lanes.outbound_lane`."""
-
-    def send(self, srtp: Srtp, encoder: Encoder, pcm: bytes, rtp: RtpState, marker: bool) -> tuple[int, bytes] | None:
-        """Encode, protect and send 20 ms: octets of the payload, and the protected packet; None: nothing was done."""
 
 
 class AudioSender:
@@ -97,18 +83,17 @@ class AudioSender:
         self._owed = 0
         """Visits within a reply that found no frame: so many frames leave as soon as they come."""
         self._since_position = 0
-        self._history: dict[int, bytes] = {}
-        self._retransmitted = 0
-        """Since the last report."""
-        self._counted = 0, 0
-        """Packets and reports sent, as of the last check for a keepalive."""
-        self._counted_at = 0.0
+        self._sent_packets = SentPackets()
+        self._keepalive = Keepalive()
         self._held_at = 0.0
         """When it was last reported that the client holds the call."""
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
         self._tap: Callable[[bytes, int], None] | None = None
         self._lane: OutboundLane | None = None
+        self._live = LiveLead()
+        self.hasten = 0.0
+        """Seconds by which the next visits should come earlier, as of the last one: frames of a live agent wait."""
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
         self._tone = ConsentTone(state.consent_tone) if state.consent_tone else None
@@ -165,9 +150,9 @@ class AudioSender:
         """Packets take this way, where it takes them; None: the ordinary one."""
         self._lane = lane
 
-    def offer(self, frame: AudioFrame) -> None:
+    def offer(self, frame: AudioFrame, now: float = 0.0) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
-        if not self._queue.offer(frame):
+        if not self._queue.offer(frame, now):
             self.overflowed += 1
             if self.overflowed % 50 == 1:
                 self._output.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
@@ -192,6 +177,7 @@ class AudioSender:
             return True
         if self._owed:
             self._owed -= 1
+        self.hasten = self._live.leaves(now - outgoing.queued_at)
         if self._tap is not None:
             self._tap(outgoing.pcm, outgoing.rate)
         if self._mute:
@@ -225,8 +211,7 @@ class AudioSender:
             self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
         if not rtp.packets:
             self._output.milestone("first_audio_out", now)
-        self._history[rtp.sequence] = protected
-        self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
+        self._sent_packets.keep(rtp.sequence, protected)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
         rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
@@ -313,8 +298,7 @@ class AudioSender:
             self._position("paused")
 
     def _obey_direction(self) -> None:
-        state = self._state
-        wanted = sends(state.direction)
+        state, wanted = self._state, sends(self._state.direction)
         self._queue.hold(not wanted and (state.listens or state.direction == "inactive"))
         self._mute = not wanted and not self._queue.held
         if not wanted and self._tone is not None:
@@ -332,37 +316,30 @@ class AudioSender:
                 if delay is not None:
                     self.round_trip_ms = round(delay * 1000, 2)
         for ssrc, sequence in read.nacked:
-            packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
-            if packet is not None and self._send is not None and self._retransmitted < MAX_RETRANSMITTED:
-                self._retransmitted += 1
-                self._send(packet)
+            if ssrc == self._state.rtp.ssrc and self._send is not None:
+                packet = self._sent_packets.asked_for(sequence)
+                if packet is not None:
+                    self._send(packet)
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         """Send a sender report, with `block` for the stream that we receive."""
-        self._retransmitted = 0
+        self._sent_packets.reported()
         self._report(block, now)
 
     def send_keepalive(self, now: float) -> None:
-        """Call every 50 ms: while nothing else is sent, an RTCP report goes out every 150 ms.
-
-        With it a client distinguishes a silent agent from a dead relay as fast as it would during speech.
-        """
+        """Call every 50 ms: while nothing else is sent, an RTCP report goes out every 150 ms."""
         if self._srtp is None:
             return
         if self._queue.held and self._announced and now - self._held_at >= HELD_EVERY:
             self._held_at = now
             self._position("paused")
-        counts = self._state.rtp.packets, self._srtp.state.rtcp_index
-        if counts != self._counted:
-            self._counted, self._counted_at = counts, now
-        elif now - self._counted_at >= KEEPALIVE_AFTER:
+        if self._keepalive.is_due(self._state.rtp.packets, self._srtp.state.rtcp_index, now):
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self._reports_limit:
             return
-        rtp = self._state.rtp
-        timestamp = rtp.timestamp
+        rtp, timestamp = self._state.rtp, self._state.rtp.timestamp
         if self._last_sent is not None:
             timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
         report = rtcp.pack_report(rtp.ssrc, now + self._unix_offset, timestamp, rtp.packets, rtp.octets, CNAME, block)
@@ -405,7 +382,7 @@ class AudioSender:
     def close(self) -> None:
         """Free the encoder, the history and the queue."""
         self._encoder = self._srtp = self._send = self._lane = None
-        self._history.clear()
+        self._sent_packets.clear()
         self._queue = PlayoutQueue(self._state.generation)
 
     def _position(self, state: str) -> None:

@@ -538,7 +538,7 @@ class Session:
         if self.ended is not None:
             return
         try:
-            self.sender.offer(frame)
+            self.sender.offer(frame, now)
             self._turn_latency.offered(frame, now)
             self._wake_speech(now)
         except Exception:

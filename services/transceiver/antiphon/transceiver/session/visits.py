@@ -14,7 +14,7 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.channels import Channels
-from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
+from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, PERIOD, SPEECH_TOLERANCE
 
 Visitor = Callable[[float], None]
 
@@ -73,6 +73,9 @@ class Visits:
     def _visit_speech(self, now: float) -> None:
         try:
             if not self._ended and self._sender.visit(now):
+                if self._sender.hasten:
+                    self._leave(self._visit_speech)
+                    self._join(self._visit_speech, now + PERIOD - self._sender.hasten, 0.0)
                 return
         except Exception:
             self._failed()
