@@ -16,7 +16,9 @@ from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.runtime.owned_calls.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.sender import HICCUP, AudioSender
+from antiphon.transceiver.media.digital_silence import SENT
+from antiphon.transceiver.media.rtp_clock import HICCUP
+from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.media.sent_packets import HISTORY, MAX_RETRANSMITTED
 from antiphon.transceiver.session.state import RtpState, SessionState
 
@@ -215,6 +217,22 @@ def test_a_reply_that_follows_a_flush_is_announced_again() -> None:
     wire.out.flush(2)
     wire.say(speech(0.1, generation=2), 10.04)
     assert wire.states() == ["started", "paused", "started", "ended"]
+
+
+def test_zeros_of_an_agent_are_a_pause_that_counts_as_played() -> None:
+    wire = Wire()
+    spoken, zeros = speech(0.2, end=False), [frame._replace(pcm=bytes(960)) for frame in speech(1.0, end=False)]
+    wire.say([*spoken, *zeros, *speech(0.2)], 10.0)
+    packets = wire.packets()
+    assert len(packets) == 10 + SENT + 10
+    elapsed = [(packet.timestamp - packets[0].timestamp & 0xFFFFFFFF) // 960 for packet in packets]
+    assert elapsed == [*range(10 + SENT), *range(60, 70)]
+    assert [packet.sequence - packets[0].sequence & 0xFFFF for packet in packets] == list(range(len(packets)))
+    assert [number for number, packet in enumerate(packets) if packet.marker] == [0, 10 + SENT]
+    played = [event.played_samples for event in wire.events if isinstance(event, messages.Playout)]
+    assert played == sorted(played)
+    assert played[-1] == 70 * 480
+    assert wire.states() == ["started", *["playing"] * 6, "ended"]
 
 
 def test_overflow_is_reported_once_per_second_of_speech() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.rtc.codec import CLOCK_RATES
 from antiphon.rtc.media.codecs import Encoder, encoder_of
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
@@ -22,18 +21,16 @@ from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.consent_tone import ConsentTone
+from antiphon.transceiver.media.digital_silence import DigitalSilence
 from antiphon.transceiver.media.keepalive import Keepalive
 from antiphon.transceiver.media.live_lead import LiveLead
+from antiphon.transceiver.media.rtp_clock import HICCUP, RtpClock
 from antiphon.transceiver.media.sender_outlets import EventOutput, OutboundLane
 from antiphon.transceiver.media.sent_packets import SentPackets
 from antiphon.transceiver.session.state import SessionState, SpeechState
-from antiphon.transceiver.timing.pacing import PERIOD
 
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
-HICCUP: Final = 0.1
-"""Seconds. A frame of a live agent that comes later than its visit is jitter, which the client's jitter buffer evens
-out: its timestamp continues. Only a longer break is a pause. The timing wheel makes up for visits that are as late."""
 MAX_OWED: Final = 5
 """Frames that leave at once after as many visits found none: as many visits as the timing wheel catches up with."""
 CNAME: Final = b"antiphon"
@@ -65,15 +62,12 @@ class AudioSender:
         self._output = output
         self._unix_offset = unix_offset
         self._queue = PlayoutQueue(state.generation)
-        self._clock_rate = CLOCK_RATES[state.rtp.codec]
-        self._frame_ticks = state.rtp.frame_ticks
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
         self._encoder: Encoder | None = None
         self._loss_percent = 0
-        self._last_sent: float | None = None
-        self._due = 0.0
-        """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
+        self._clock = RtpClock(state.rtp)
+        self._digital_silence = DigitalSilence()
         self._announced = False
         """The reply in progress was announced as started."""
         self._foreign_fade = False
@@ -186,7 +180,10 @@ class AudioSender:
         pcm = outgoing.pcm
         if self._tone is not None and self._tone.sounds:
             pcm = self._tone.over(pcm, outgoing.rate)
-        self._transmit(pcm, outgoing.rate, outgoing.starts, now)
+        if self._digital_silence.is_passed_over(pcm):
+            self._pass_over(now)
+        else:
+            self._transmit(pcm, outgoing.rate, outgoing.starts, now)
         self._spoke_at = now
         self._tell_position(outgoing.ends)
         return True
@@ -197,9 +194,9 @@ class AudioSender:
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != rate:
             self._encoder = encoder_of(self._state.rtp.codec, rate)
-        self._encoder.expect_loss(self._loss_percent)
+            self._encoder.expect_loss(self._loss_percent)
         rtp = self._state.rtp
-        starts = self._follow_clock(after_silence, now)
+        starts = self._clock.follow(after_silence, now)
         sent = self._lane.send(self._srtp, self._encoder, pcm, rtp, starts) if self._lane else None
         if sent is None:
             payload = self._encoder.encode(pcm)
@@ -207,16 +204,23 @@ class AudioSender:
             sent = len(payload), self._srtp.protect(packet)
             self._send(sent[1])
         octets, protected = sent
-        if self._turn_latency is not None and self._turn_latency.waits:
-            self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
+        self._tell_latency(now)
         if not rtp.packets:
             self._output.milestone("first_audio_out", now)
         self._sent_packets.keep(rtp.sequence, protected)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
-        rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
         rtp.octets += octets
-        self._last_sent = now
+        self._clock.sent(now)
+
+    def _pass_over(self, now: float) -> None:
+        """A frame of silence counts as sent, and no packet leaves."""
+        self._clock.pass_over(now)
+        self._tell_latency(now)
+
+    def _tell_latency(self, now: float) -> None:
+        if self._turn_latency is not None and self._turn_latency.waits:
+            self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
 
     def _tell_position(self, ends: bool) -> None:
         self._since_position += 1
@@ -229,21 +233,6 @@ class AudioSender:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
-
-    def _follow_clock(self, after_silence: bool, now: float) -> bool:
-        """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
-        if self._last_sent is None:
-            self._due = now + PERIOD
-            return True
-        lag = now - self._due
-        starts = lag > HICCUP or (after_silence and now - self._last_sent > HICCUP)
-        if starts and lag > 0:
-            # Whole frames, so that the receiver's buffer sees a plain gap.
-            frames = round(lag / PERIOD)
-            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * self._frame_ticks) & 0xFFFFFFFF
-            lag -= frames * PERIOD
-        self._due = now + PERIOD - max(0.0, lag)
-        return starts
 
     def flush(self, generation: int) -> None:
         """Stop speaking: fade out within a frame and drop everything older than `generation`."""
@@ -312,6 +301,8 @@ class AudioSender:
                 # Quickly up, slowly down: FEC must be on before the next loss, not after it.
                 percent = round(block.fraction_lost * 100 / 256)
                 self._loss_percent = min(30, max(percent, self._loss_percent * 3 // 4))
+                if self._encoder is not None:
+                    self._encoder.expect_loss(self._loss_percent)
                 delay = rtcp.round_trip(block, unix_time)
                 if delay is not None:
                     self.round_trip_ms = round(delay * 1000, 2)
@@ -339,17 +330,15 @@ class AudioSender:
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self._reports_limit:
             return
-        rtp, timestamp = self._state.rtp, self._state.rtp.timestamp
-        if self._last_sent is not None:
-            timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
+        rtp, timestamp = self._state.rtp, self._clock.at(now)
         report = rtcp.pack_report(rtp.ssrc, now + self._unix_offset, timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 
     def export(self, now: float, with_speech: bool) -> None:
         """Write into the state what this side knows and the state does not hold yet."""
         queue, state = self._queue, self._state
-        if self._last_sent is not None:
-            state.rtp.sent_at = self._unix_offset + self._last_sent
+        if self._clock.last_sent is not None:
+            state.rtp.sent_at = self._unix_offset + self._clock.last_sent
         state.speech = SpeechState(
             queue.playing_generation,
             queue.played_samples,
@@ -363,8 +352,8 @@ class AudioSender:
         """Continue from the state that another process wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
-            self._last_sent = self._spoke_at = now - max(0.0, now + self._unix_offset - rtp.sent_at)
-            self._due = self._last_sent + PERIOD
+            self._spoke_at = now - max(0.0, now + self._unix_offset - rtp.sent_at)
+            self._clock.restore(self._spoke_at)
         frames = [unpack_frame(packed) for packed in speech.frames]
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
