@@ -166,14 +166,16 @@ class JitterBuffer:
         self._allow_plain()
         return pieces
 
-    def expects(self, sequence: int, timestamp: int) -> bool:
-        """This packet would be the next, nothing waits, and nothing is to be left out: `advance` may follow."""
-        return sequence == self._plain and timestamp == self.timeline.next_timestamp and not self.timeline.surplus
-
-    @property
-    def ticks(self) -> int:
-        """Of the last packet: the next one has to have as many, for `advance`."""
-        return self._ticks
+    def expects(self, sequence: int, timestamp: int, ticks: int) -> bool:
+        """A packet with these numbers and of this length would be the next, nothing waits, and nothing is to be left
+        out: `advance` may follow."""
+        timeline = self.timeline
+        return (
+            sequence == self._plain
+            and timestamp == timeline.next_timestamp
+            and ticks == self._ticks
+            and not timeline.surplus
+        )
 
     def advance(self, now: float) -> None:
         """The packet that `expects` said is next arrived at `now`, and is decoded without a `Piece`."""

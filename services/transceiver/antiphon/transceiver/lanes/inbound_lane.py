@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from cffi import FFI
 
 from antiphon.rtc.media import opus
+from antiphon.rtc.media.jitter_buffer import FRAME_TICKS
 from antiphon.rtc.rtp.packet import HEADER_LENGTH
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.runtime.nats.nats_fast_path import END, message_head
@@ -27,15 +28,15 @@ from antiphon.transceiver.net.udp_socket import TunnelSocket
 from antiphon.transceiver.session.fault_isolation import failed
 from antiphon.transceiver.session.session import Session
 
-FRAME_TICKS: Final = 960
-"""48 kHz ticks of the only packets that a lane takes: such a packet is a frame."""
 _HEADER: Final = struct.Struct("!BBHII").unpack_from
 _VERSION_2: Final = 0x80
 _EXTENSION: Final = 0x10
 _FRAMES_PER_SECOND: Final = 50
 _TUNNEL_HEADER: Final = tunnel.IPV4_HEADER
 _ROOM: Final = 4096
-"""Octets for a message: 20 ms at 48 kHz are 1920, and a subject has some hundred at most."""
+"""Octets for a message: 20 ms at 48 kHz are 1920."""
+MAX_SUBJECT: Final = 1024
+"""Characters of a subject that a message has room for."""
 _ffi: Final = FFI()
 _message: Final = _ffi.new("char[]", _ROOM)
 """One message, of whichever call; it ends at the end of this memory, so that the samples lie at an even address
@@ -134,17 +135,14 @@ class InboundLane:
         """Take the tunnel packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed."""
         at += _TUNNEL_HEADER
         first, second, sequence, timestamp, ssrc = _HEADER(octets, at)
-        receiver, srtp = self._receiver, self._srtp
         if (
             first & ~_EXTENSION != _VERSION_2
             or second & 0x7F != self._payload_type
             or size <= _TUNNEL_HEADER + HEADER_LENGTH
-            or not receiver.expects(ssrc, sequence, timestamp)
-            or receiver.packet_ticks != FRAME_TICKS
+            or not self._receiver.expects(ssrc, sequence, timestamp, self._decoder)
             or relay != self._path.relay
             or not self.serves()
-            or receiver.decoder is not self._decoder
-            or not srtp.expects(ssrc)
+            or not self._srtp.expects(ssrc)
         ):
             return False
         try:

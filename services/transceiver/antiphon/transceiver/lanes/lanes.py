@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from antiphon.rtc.media import opus
 from antiphon.schemas import tunnel
-from antiphon.transceiver.lanes.inbound_lane import InboundLane, LaneOutput, MessageWriter
+from antiphon.transceiver.lanes.inbound_lane import MAX_SUBJECT, InboundLane, LaneOutput, MessageWriter
 from antiphon.transceiver.lanes.outbound_lane import OutboundLane
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.held_datagrams import HeldDatagrams
@@ -62,6 +62,8 @@ class Lanes:
             return
         if len(path.header) != tunnel.IPV4_HEADER or self._demux.owner_of(path.header) is not session:
             return  # on IPv6, by a relay of another place, or another call's address
+        if len(call.output.audio_subject) > MAX_SUBJECT:
+            return
         lane = InboundLane(session, call.output, self._publisher, path, srtp, decoder)
         if lane.serves():
             self._of[session_id] = self.inbound[lane.header] = lane

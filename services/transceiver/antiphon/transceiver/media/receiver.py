@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypedDict
 from antiphon.rtc.codec import CLOCK_RATES
 from antiphon.rtc.media.codecs import Decoder
 from antiphon.rtc.media.frame_decoder import FRAMES_PER_SECOND, FrameDecoder
-from antiphon.rtc.media.jitter_buffer import JitterBuffer
+from antiphon.rtc.media.jitter_buffer import FRAME_TICKS, JitterBuffer
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.audio_level import AudioLevels
@@ -110,14 +110,16 @@ class AudioReceiver:
             return self._decoder.whole
         return None
 
-    def expects(self, ssrc: int, sequence: int, timestamp: int) -> bool:
-        """An audio packet with these numbers would be the next in order; timestamps count at 48 kHz."""
-        return ssrc == self.reception.ssrc and self._buffer.expects(sequence, timestamp)
+    def expects(self, ssrc: int, sequence: int, timestamp: int, decoder: Decoder) -> bool:
+        """An audio packet of 20 ms with these numbers would be the next in order, and `decoder` makes its frame.
 
-    @property
-    def packet_ticks(self) -> int:
-        """Ticks (48 kHz) of the last packet: one of another length is nothing for a lane."""
-        return self._buffer.ticks
+        Timestamps count at 48 kHz.
+        """
+        return (
+            ssrc == self.reception.ssrc
+            and self._buffer.expects(sequence, timestamp, FRAME_TICKS)
+            and self.decoder is decoder
+        )
 
     def advance(
         self, ssrc: int, sequence: int, timestamp: int, extended: bytes, now: float, unix_ns: int
