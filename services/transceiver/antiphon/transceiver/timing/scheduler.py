@@ -43,7 +43,7 @@ class Scheduler:
 
     def join(self, visit: Visit, now: float, tolerance: float) -> None:
         """Call `visit` every 20 ms, first within a slot of now or up to `tolerance` seconds later."""
-        self._wheel.add(visit, now, tolerance)
+        self._wheel.add(visit, now, tolerance, self._is_busy())
         self._arm_wheel()
 
     def leave(self, visit: Visit) -> None:

@@ -40,12 +40,20 @@ class TimingWheel:
         self._slots: list[list[Visit]] = [[] for _ in range(SLOTS)]
         self._lateness: deque[tuple[float, float]] = deque(maxlen=MEASURED_VISITS)
 
-    def add(self, visit: Visit, now: float, tolerance: float = 0.0) -> None:
+    def add(self, visit: Visit, now: float, tolerance: float = 0.0, together: bool = False) -> None:
         """First visit within a slot's length of now, or `tolerance` seconds later, then every 20 ms.
 
         Within the tolerance a slot that wakes anyway is taken, until `MAX_SHARED` share it: each
         wakeup costs as much as a packet, and a shared slot is still done in one or two milliseconds.
+        `together`: ticks wake, not slots, so no slot is better than another one.
         """
+        if together:
+            tick = int((now - self._origin) / STEP + ROUNDING) // SLOTS_PER_TICK * SLOTS_PER_TICK
+            if self._turn <= tick and any(self._slots):
+                # This tick is due and will run later in this wakeup.
+                self._slots[tick % SLOTS].append(visit)
+                return
+            tolerance = 0.0
         step = max(self._turn, ceil((now - self._origin) / STEP))
         if self._turn < step and self._slots[(step - 1) % SLOTS]:
             # This slot is due and will run later in this wakeup.
