@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
@@ -13,6 +14,8 @@ from antiphon.transceiver.net.datagram_batch import ReceiveBatch
 from antiphon.transceiver.net.demux import Demux, Unrouted
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
+
+log = logging.getLogger(__name__)
 
 HELLO_EVERY: Final = 0.1
 """Seconds between two answers to one relay; relays repeat a hello after 0.3 s at the earliest."""
@@ -90,7 +93,10 @@ class TunnelReceiver:
                 trusted = source in self._relays
             lane = lanes.get(words[row]) if trusted else None
             if lane is None or not lane.receive(octets, starts[row], pointers[row], lengths[row], source, now, unix_ns):
-                self.received(endpoint, batch.datagram(row, lengths[row]), source)
+                try:
+                    self.received(endpoint, batch.datagram(row, lengths[row]), source)
+                except Exception:  # a packet that fails must not cost the others of its batch
+                    log.exception("a packet of %s:%d could not be handled", *source)
 
     def _answer_hello(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> bool:
         """False if it is none. An answer is as many packets as there are clients: a relay that asks all the time gets
