@@ -67,7 +67,7 @@ class AudioSender:
         self._encoder: Encoder | None = None
         self._loss_percent = 0
         self._clock = RtpClock(state.rtp)
-        self._digital_silence = DigitalSilence()
+        self._digital_silence = DigitalSilence() if not state.listens_to else None  # who listens in hears silence too
         self._announced = False
         """The reply in progress was announced as started."""
         self._foreign_fade = False
@@ -180,7 +180,7 @@ class AudioSender:
         pcm = outgoing.pcm
         if self._tone is not None and self._tone.sounds:
             pcm = self._tone.over(pcm, outgoing.rate)
-        if self._digital_silence.is_passed_over(pcm):
+        if self._digital_silence is not None and self._digital_silence.is_passed_over(pcm):
             self._pass_over(now)
         else:
             self._transmit(pcm, outgoing.rate, outgoing.starts, now)
