@@ -437,7 +437,7 @@ async def test_a_call_is_answered_by_the_agent_of_a_file(
         settings = Settings(greeting="none", tts_url=voice.url)
         bridge = Bridge(bus_client, local, settings, lambda: agents.profiles()["desk"].make("rtc_1"))
         await bridge.start()
-        service = await bridge.join()
+        await bridge.join()
         try:
             async with FakeTransceiver(bus_client, "concierge") as caller:
                 content = [{"type": "input_text", "text": "What time is it?"}]
@@ -450,7 +450,6 @@ async def test_a_call_is_answered_by_the_agent_of_a_file(
                 await caller.send({"type": "response.create"})
                 done = await caller.wait_for("response.done")
         finally:
-            await service.stop()
             await bridge.close()
     assert done["response"]["output"], done["response"]["status_details"]
     assert done["response"]["output"][0]["content"][0]["transcript"] == "Sure, it is ten."

@@ -63,7 +63,7 @@ async def call(
         bridge = bridge_of(client, server)
         server.answer = lambda _: Answer([SHORT])
         await bridge.start()
-        service = await bridge.join()
+        await bridge.join()
         server.requests.clear()
         server.arrived.clear()
         try:
@@ -71,7 +71,6 @@ async def call(
                 yield caller, server
         finally:
             server.go.set()
-            await service.stop()
             await bridge.close()
 
 

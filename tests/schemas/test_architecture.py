@@ -84,6 +84,7 @@ INSIDE: Final = {
     "transceiver.session": "ice media timing.pacing",
     "transceiver.bus": "ice.agent net",
     "transceiver.net": "ice.agent session.session",
+    "transceiver.lanes": "ice.agent net session",
     "transceiver.calls": "bus ice.agent media.call_mixer net session settings timing.pacing timing.scheduler",
     "transceiver.failover": "bus calls ice.seen_checks net session",
     "transceiver.copies": "failover net session",

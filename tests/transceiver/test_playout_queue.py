@@ -16,7 +16,10 @@ from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.runtime.owned_calls.playout_queue import MAX_QUEUED, PlayoutQueue, fade_out
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
-from antiphon.transceiver.media.sender import HICCUP, HISTORY, MAX_RETRANSMITTED, AudioSender
+from antiphon.transceiver.media.digital_silence import SENT
+from antiphon.transceiver.media.rtp_clock import HICCUP
+from antiphon.transceiver.media.sender import AudioSender
+from antiphon.transceiver.media.sent_packets import HISTORY, MAX_RETRANSMITTED
 from antiphon.transceiver.session.state import RtpState, SessionState
 
 pytestmark = pytest.mark.pure
@@ -216,6 +219,22 @@ def test_a_reply_that_follows_a_flush_is_announced_again() -> None:
     assert wire.states() == ["started", "paused", "started", "ended"]
 
 
+def test_zeros_of_an_agent_are_a_pause_that_counts_as_played() -> None:
+    wire = Wire()
+    spoken, zeros = speech(0.2, end=False), [frame._replace(pcm=bytes(960)) for frame in speech(1.0, end=False)]
+    wire.say([*spoken, *zeros, *speech(0.2)], 10.0)
+    packets = wire.packets()
+    assert len(packets) == 10 + SENT + 10
+    elapsed = [(packet.timestamp - packets[0].timestamp & 0xFFFFFFFF) // 960 for packet in packets]
+    assert elapsed == [*range(10 + SENT), *range(60, 70)]
+    assert [packet.sequence - packets[0].sequence & 0xFFFF for packet in packets] == list(range(len(packets)))
+    assert [number for number, packet in enumerate(packets) if packet.marker] == [0, 10 + SENT]
+    played = [event.played_samples for event in wire.events if isinstance(event, messages.Playout)]
+    assert played == sorted(played)
+    assert played[-1] == 70 * 480
+    assert wire.states() == ["started", *["playing"] * 6, "ended"]
+
+
 def test_overflow_is_reported_once_per_second_of_speech() -> None:
     wire = Wire()
     for frame in speech(0.020 * MAX_QUEUED + 3):
@@ -233,7 +252,7 @@ def nack(ssrc: int, *parts: tuple[int, int]) -> bytes:
 def test_a_nack_is_answered_with_the_very_same_packet_from_a_bounded_history() -> None:
     wire = Wire()
     wire.say(speech(4.0), 10.0)
-    assert len(wire.out._history) == HISTORY
+    assert len(wire.out._sent_packets._packets) == HISTORY
     sent = wire.raw.copy()
     last = (32760 + 199) & 0xFFFF
     wire.out.receive_rtcp(rtcp.unpack_compound(nack(7, (last - 1, 1))), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 from support.models.sounds import speech
@@ -10,6 +11,7 @@ from support.peers.session_call import Call
 
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.ice.agent import Path
+from antiphon.transceiver.media.live_lead import LEAD, TOLERATED
 
 pytestmark = pytest.mark.virtual
 
@@ -60,6 +62,41 @@ async def test_a_frame_that_misses_its_slot_delays_no_other(late_ms: int, frames
     for number in range(50, 50 + frames):  # each leaves when it has come, not a slot later
         assert lateness[number] <= max(0.0, late_ms / 1000 - (number - 50) * 0.020) + TURN
     assert all(late <= TURN for late in lateness[50 + frames :])
+    await call.stop()
+
+
+@pytest.mark.parametrize("stall_ms", [0, 95], ids=["its first frame is late", "and later all stand still for a moment"])
+@pytest.mark.parametrize("late_ms", [6, 12, 19])
+async def test_frames_of_a_live_agent_do_not_wait_for_long(late_ms: int, stall_ms: int) -> None:
+    call = TimedCall()
+    await call.connect(channel=False)
+    began, chance = call.loop.time(), random.Random(late_ms)
+    came = []
+    for number, frame in enumerate(speech(6.0)):
+        jitter = late_ms / 1000 if not number else chance.random() * 0.004
+        at = began + number * 0.020 + jitter
+        if 100 <= number < 105:
+            at = max(at, began + 2.0 + stall_ms / 1000)
+        came.append(at)
+        call.speak_at(at, frame)
+    await asyncio.sleep(6.5)
+    assert len(call.left) == len(came)
+    waited = [left - at for (left, _), at in zip(call.left, came, strict=True)]
+    settled = waited[25:100] + waited[135:]
+    assert max(settled) <= LEAD + TOLERATED + TURN
+    assert max(waited) <= 0.020 + TURN
+    await call.stop()
+
+
+async def test_a_reply_that_is_ahead_keeps_its_pace() -> None:
+    call = TimedCall()
+    await call.connect(channel=False)
+    frames, began = speech(4.0), call.loop.time()
+    for number, frame in enumerate(frames):  # a tenth of a second ahead from its third frame on
+        call.speak_at(began + max(0.0, number * 0.020 - (0.1 if number > 2 else 0.0)), frame)
+    await asyncio.sleep(5)
+    assert len(call.left) == 200
+    assert all(abs(late) <= TURN for late in call.lateness())
     await call.stop()
 
 

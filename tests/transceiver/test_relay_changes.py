@@ -9,7 +9,7 @@ from support.models.sounds import speech, tone
 from support.peers.session_call import HEADER, RELAY, Call
 
 from antiphon.transceiver.ice.agent import Path
-from antiphon.transceiver.media.sender import REPEATED
+from antiphon.transceiver.media.sent_packets import REPEATED
 
 pytestmark = pytest.mark.virtual
 

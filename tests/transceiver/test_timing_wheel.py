@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from antiphon.transceiver.timing.pacing import PERIOD, STEP
+from antiphon.transceiver.timing.pacing import PERIOD, SLOTS_PER_TICK, STEP
 from antiphon.transceiver.timing.timing_wheel import TimingWheel
 
 pytestmark = pytest.mark.pure
@@ -74,6 +74,37 @@ def test_a_newcomer_of_a_wakeup_is_visited_in_it() -> None:
     wheel.add(visits.append, woken + STEP / 10)  # that slot has had its turn
     wheel.run(woken + STEP / 10, lambda: woken)
     assert len(visits) == 1
+
+
+def test_a_busy_process_wakes_once_per_tick_and_each_visitor_keeps_its_place() -> None:
+    wheel, generator = TimingWheel(5.0), random.Random(2)
+    visits: dict[int, list[float]] = {number: [] for number in range(40)}
+    for number in visits:
+        wheel.add(visits[number].append, 5.0 + generator.random() / 50)
+    now, woken = 5.02, 0
+    while (due := wheel.due(together=True)) is not None and due < 6.02:
+        now = max(now, due) + generator.random() * 0.002  # late, as a busy process is
+        wheel.run(now, lambda done=now: done, together=True)  # type: ignore[misc]
+        woken += 1
+    assert woken <= 4 * 50 + 1
+    tick = STEP * SLOTS_PER_TICK
+    for times in visits.values():
+        places = {int((at - 5.0) % PERIOD / tick) for at in times}
+        assert len(places) == 1
+        assert len(times) == pytest.approx(50, abs=1)
+    assert 0 < wheel.lateness(now, 0.99)[0] < 0.003
+
+
+def test_a_newcomer_of_a_tick_is_visited_in_it() -> None:
+    wheel, visits = TimingWheel(0.0), list[float]()
+    wheel.add(lambda now: None, 0.0, together=True)
+    wheel.run(0.0, lambda: 0.0, together=True)
+    due = wheel.due(together=True)
+    assert due is not None
+    woken = due + 1.5 * STEP
+    wheel.add(visits.append, woken, 0.003, together=True)
+    wheel.run(woken, lambda: woken, together=True)
+    assert visits == [woken]
 
 
 @pytest.mark.parametrize("idle", [0.03, 0.09, 0.5, 3600.0])

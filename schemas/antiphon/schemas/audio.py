@@ -5,6 +5,7 @@ The array is `[version, sequence, first_sample, captured_ns, rate, flags, genera
 
 from __future__ import annotations
 
+import struct
 from enum import IntFlag
 from typing import Any, Final, NamedTuple
 
@@ -58,6 +59,22 @@ def pack_frame(frame: AudioFrame) -> bytes:
     """The frame as it travels."""
     packed: bytes = _pack((AUDIO_VERSION, *frame))
     return packed
+
+
+_HEAD: Final = struct.Struct(">BBBIBQBQ")
+_TAIL: Final = struct.Struct(">BHBBBH")
+HEAD_LENGTH: Final = _HEAD.size + _TAIL.size
+"""Octets in front of the samples, where `write_head` and `pack_tail` write them."""
+
+
+def write_head(buffer: memoryview, at: int, sequence: int, first_sample: int, captured_ns: int) -> None:
+    """The fields that change with each frame, in a fixed width: other octets than `pack_frame`'s, the same values."""
+    _HEAD.pack_into(buffer, at, 0x98, AUDIO_VERSION, 0xCE, sequence, 0xCF, first_sample, 0xCF, captured_ns)
+
+
+def pack_tail(rate: int) -> bytes:
+    """The fields between these and the samples, of a frame without flags and of generation 0."""
+    return _TAIL.pack(0xCD, rate, 0, 0, 0xC5, _PCM_BYTES[rate])
 
 
 def unpack_frame(data: bytes) -> AudioFrame:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import secrets
 from typing import Any, Final
 
@@ -37,12 +38,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nats", default=connection.DEFAULT_NATS_URL, help="its NATS server (default: %(default)s)")
     parser.add_argument("--key", help="API key")
     parser.add_argument("--marks", type=int, default=60, help="measurements each way (default: %(default)s)")
+    parser.add_argument("--live", action="store_true", help="an agent that is not ahead: one frame every 20 ms")
+    parser.add_argument(
+        "--jitter-ms",
+        type=float,
+        default=5.0,
+        help="with --live: most lateness of a frame (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     if args.marks < 1:
         raise UsageError(f"--marks {args.marks}: at least 1")
+    if not 0 <= args.jitter_ms < 20:
+        raise UsageError(f"--jitter-ms {args.jitter_ms:g}: from 0 to below 20")
     result = asyncio.run(_measure(args))
     if args.json:
         print(json.dumps(result))
@@ -87,11 +97,13 @@ async def _measure(args: argparse.Namespace) -> dict[str, dict[str, float | None
     name = f"bench-{secrets.token_hex(4)}"
     with agent_for(name, args.nats) as access:
         async with on_the_bus(args.nats, "antiphon-bench", "agent", access) as client:
-            await _mark_both_ways(args, ends, name, client)
+            await _mark(args, ends, name, client)
+    if args.live:
+        return {"live_agent_to_client_ms": _summary(ends.down)}
     return {"client_to_agent_ms": _summary(ends.up), "agent_to_client_ms": _summary(ends.down)}
 
 
-async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, client: Client) -> None:
+async def _mark(args: argparse.Namespace, ends: _Ends, name: str, client: Client) -> None:
     sessions: list[str] = []
 
     async def received(message: Msg) -> None:
@@ -110,17 +122,39 @@ async def _mark_both_ways(args: argparse.Namespace, ends: _Ends, name: str, clie
     try:
         await peer.connect(args.url, name, args.key)
         await asyncio.sleep(1)
-        for _ in range(args.marks):
-            peer.speak(mark(RATE))
-            subject = subjects.audio_out(name, sessions[0])
-            ends.down_sent = ends.loop.time()
-            for index, pcm in enumerate((mark(RATE), bytes(2 * FRAME), bytes(2 * FRAME))):
-                frame = AudioFrame(index, 0, 0, RATE, 0, 0, pcm)
-                await client.publish(subject, audio.pack_frame(frame))
-            # A time that is no multiple of 20 ms: marks fall on every phase of the clocks.
-            await asyncio.sleep(MARK_EVERY * 0.0203)
+        subject = subjects.audio_out(name, sessions[0])
+        if args.live:
+            await _speak_live(args, ends, client, subject)
+        else:
+            await _speak_marks(args, ends, client, subject, peer)
     finally:
         await peer.close()
+
+
+async def _speak_marks(args: argparse.Namespace, ends: _Ends, client: Client, subject: str, peer: Peer) -> None:
+    """Marks both ways, each on its own."""
+    for _ in range(args.marks):
+        peer.speak(mark(RATE))
+        ends.down_sent = ends.loop.time()
+        for index, pcm in enumerate((mark(RATE), bytes(2 * FRAME), bytes(2 * FRAME))):
+            frame = AudioFrame(index, 0, 0, RATE, 0, 0, pcm)
+            await client.publish(subject, audio.pack_frame(frame))
+        # A time that is no multiple of 20 ms: marks fall on every phase of the clocks.
+        await asyncio.sleep(MARK_EVERY * 0.0203)
+
+
+async def _speak_live(args: argparse.Namespace, ends: _Ends, client: Client, subject: str) -> None:
+    """Frames without an end and none ahead of its time; the first is the latest, as after a slow start."""
+    began, chance = ends.loop.time(), random.Random(1)
+    hum = (np.sin(np.arange(FRAME) * 0.05) * 50).astype("<i2").tobytes()
+    for number in range(args.marks * MARK_EVERY):
+        late = chance.random() * args.jitter_ms if number else 15.0
+        await asyncio.sleep(max(0.0, began + number * 0.020 + late / 1000 - ends.loop.time()))
+        marks = number % MARK_EVERY == MARK_EVERY - 1
+        if marks:
+            ends.down_sent = ends.loop.time()
+        frame = AudioFrame(number, number * FRAME, 0, RATE, 0, 0, mark(RATE) if marks else hum)
+        await client.publish(subject, audio.pack_frame(frame))
 
 
 def _summary(delays_ms: list[float]) -> dict[str, float | None]:

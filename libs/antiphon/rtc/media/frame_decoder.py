@@ -56,6 +56,11 @@ class FrameDecoder:
         """Samples that do not fill a frame yet."""
         return len(self._pcm) // 2
 
+    @property
+    def whole(self) -> Decoder | None:
+        """The engine, while the next packet of 20 ms is a frame of its own: what it decodes may go on as it is."""
+        return None if self._pcm else self._decoder
+
     def play(self, pieces: list[Piece]) -> None:
         """Decode the next pieces of the stream."""
         if not pieces:

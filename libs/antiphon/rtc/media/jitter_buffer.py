@@ -166,6 +166,24 @@ class JitterBuffer:
         self._allow_plain()
         return pieces
 
+    def expects(self, sequence: int, timestamp: int, ticks: int) -> bool:
+        """A packet with these numbers and of this length would be the next, nothing waits, and nothing is to be left
+        out: `advance` may follow."""
+        timeline = self.timeline
+        return (
+            sequence == self._plain
+            and timestamp == timeline.next_timestamp
+            and ticks == self._ticks
+            and not timeline.surplus
+        )
+
+    def advance(self, now: float) -> None:
+        """The packet that `expects` said is next arrived at `now`, and is decoded without a `Piece`."""
+        self._plain = (self._plain + 1) & 0xFFFF
+        timeline = self.timeline
+        timeline.next_timestamp = (timeline.next_timestamp + self._ticks) & 0xFFFFFFFF
+        self._filled_until = now
+
     def skip(self, sequence: int, now: float) -> list[Piece]:
         """Take a packet without audio (a telephone event, a probe): its number does not count as lost."""
         if self._next_sequence < 0:

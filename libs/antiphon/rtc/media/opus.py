@@ -27,8 +27,8 @@ FEC_FROM: Final = 10
 """Percent: above `FEC_WORTH` the encoder is set to at least this. Below it libopus 1.6 stays with CELT at 24 kbit/s,
 which has no FEC."""
 # By `antiphon bench opus` (docs/transceiver.md) a higher complexity gains nothing in CELT that Whisper or ViSQOL
-# measure, and 2 costs two thirds of 5; in SILK, which a lossy path gets, more words are recognised correctly.
-COMPLEXITY: Final = 2
+# measure, and 0 costs half of 5; in SILK, which a lossy path gets, more words are recognised correctly.
+COMPLEXITY: Final = 0
 COMPLEXITY_WITH_FEC: Final = 5
 _SET_BITRATE: Final = 4002
 _SET_COMPLEXITY: Final = 4010
@@ -105,6 +105,10 @@ def packet_ticks(packet: bytes) -> int:
     return ticks
 
 
+TICKS_OF_ONE_FRAME: Final = tuple(packet_ticks(bytes([toc, 0])) if toc & 3 == 0 else 0 for toc in range(256))
+"""By the first octet of a packet: 48 kHz ticks, where it holds one frame (code 0 of RFC 6716 section 3.1), else 0."""
+
+
 def bitrate_under_loss(percent: int) -> int:
     """The highest bit rate for a path with this loss.
 
@@ -136,6 +140,14 @@ class Decoder:
     def decode(self, packet: bytes) -> bytes:
         """The packet's samples, s16le at `rate`."""
         return self._run(packet, len(packet), self.rate * MAX_PACKET_MS // 1000, 0)
+
+    def decode_into(self, packet: Any, length: int, pcm: Any, samples: int) -> int:
+        """Decode `length` octets at `packet` to `pcm` (`char *` both), which has room for so many samples of a channel.
+
+        How many there are; below 0: libopus refuses the packet.
+        """
+        count: int = _decode(self._decoder, packet, length, pcm, samples, 0)
+        return count
 
     def recover(self, following: bytes, ticks: int) -> bytes:
         """`ticks` of the packet before `following`, from its in-band FEC; concealment if it carries none."""
@@ -204,6 +216,13 @@ class Encoder:
             raise _failed(size)
         packet: bytes = _packet_view[0:size]
         return packet
+
+    def encode_into(self, pcm: bytes, packet: Any, room: int) -> int:
+        """As `encode`, to `packet` (`char *`), which has room for so many octets: how many the packet has."""
+        size: int = _encode(self._encoder, pcm, self.rate // 50, packet, room)
+        if size < 0:
+            raise _failed(size)
+        return size
 
     def _set(self, request: int, value: int) -> None:
         code = _lib.opus_encoder_ctl(self._encoder, request, _ffi.cast("int", value))

@@ -138,6 +138,23 @@ class Srtp:
         plain: bytes = _view[0 : _length[0]]
         return plain, newest
 
+    def expects(self, ssrc: int) -> bool:
+        """Packets of this SSRC need no care: `unprotect_in_place` may be called for them."""
+        return ssrc == self.state.remote_ssrc and ssrc in self._streams and ssrc not in self._floors
+
+    def unprotect_in_place(self, packet: Any, size: int, sequence: int) -> int:
+        """As `unprotect`, for a packet (`char *`) of an SSRC that is expected: its plain length; -1: it is refused."""
+        _length[0] = size
+        status = _unprotect(self._rx, packet, _length)
+        if status:
+            self._count(status)
+            return -1
+        ahead = (sequence - self.state.remote_index) & 0xFFFF
+        if ahead < 0x8000:
+            self.state.remote_index += ahead
+        length: int = _length[0]
+        return length
+
     def _unprotect_with_care(self, datagram: bytes, ssrc: int, sequence: int, highest: int) -> int | None:
         """The slow path, for another SSRC than that of the last packet, or one with a floor: the packet's index."""
         floor = self._floors.get(ssrc, -1)
@@ -214,6 +231,16 @@ class Srtp:
         self.state.local_index += (sequence - self.state.local_index) & 0xFFFF
         protected: bytes = _view[0 : _length[0]]
         return protected
+
+    def protect_in_place(self, packet: Any, size: int, sequence: int) -> int:
+        """As `protect`, for a packet (`char *`) with room for the tag behind it: the length that goes on the wire."""
+        _length[0] = size
+        status = _protect(self._tx, packet, _length)
+        if status:
+            raise RuntimeError(f"libsrtp could not protect a packet of {size} bytes: status {status}")
+        self.state.local_index += (sequence - self.state.local_index) & 0xFFFF
+        length: int = _length[0]
+        return length
 
     def unprotect_rtcp(self, datagram: bytes) -> bytes | None:
         """The RTCP compound inside, or None if it is not authentic or was seen before."""

@@ -33,8 +33,16 @@ class Received(NamedTuple):
 Handler = Callable[[Received], None]
 
 
-def publish_all(client: Client, waiting: list[tuple[str, bytes]]) -> bool:
-    """Write the messages in one call, after what the client itself has to write.
+END: Final = b"\r\n"
+
+
+def message_head(subject: str, length: int) -> bytes:
+    """What stands before the payload of so many octets in the protocol of NATS; `END` follows it."""
+    return f"PUB {subject}  {length}\r\n".encode()
+
+
+def publish_all(client: Client, waiting: list[bytes]) -> bool:
+    """Write the messages, each with its head and `END`, in one call, after what the client itself has to write.
 
     Returns False and writes nothing while there is no connection or the server does not keep up. The caller passes
     valid subjects and payloads below the server's limit: nothing is checked here.
@@ -46,10 +54,7 @@ def publish_all(client: Client, waiting: list[tuple[str, bytes]]) -> bool:
     if writer is not None and writer.transport.get_write_buffer_size() > MAX_UNSENT:
         return False
     commands = client._pending
-    for subject, payload in waiting:
-        commands.append(f"PUB {subject}  {len(payload)}\r\n".encode())
-        commands.append(payload)
-        commands.append(b"\r\n")
+    commands += waiting
     client._pending = []
     client._pending_data_size = 0
     transport.write(b"".join(commands))

@@ -11,6 +11,7 @@ import nats.errors
 from nats.aio.client import Client
 
 from antiphon.runtime.nats import nats_fast_path
+from antiphon.runtime.nats.nats_fast_path import END, message_head
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Publisher:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[str, bytes]] = []
+        self._waiting: list[bytes] = []
         self._batching = False
         self.dropped = 0
         """Messages not sent: NATS was not connected or too slow, or they were longer than it takes."""
@@ -41,12 +42,20 @@ class Publisher:
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Send at the end of this iteration of the loop; never waits."""
+        size = len(payload)
+        if size > self._client.max_payload:
+            self.dropped += 1
+            return
+        self.publish_message(b"".join((message_head(subject, size), payload, END)))
+
+    def publish_message(self, message: bytes) -> None:
+        """As `publish`, of a message that the caller has written with `message_head` and `END`."""
         if not self._waiting and not self._batching:
             self._loop.call_soon(self._send)
         if len(self._waiting) >= MAX_WAITING:
             self.dropped += 1
             del self._waiting[0]
-        self._waiting.append((subject, payload))
+        self._waiting.append(message)
 
     def hold(self) -> None:
         """Send nothing before `release`, which the caller of this method calls in the same iteration of the loop.
@@ -70,15 +79,10 @@ class Publisher:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        limit = self._client.max_payload
-        fitting = waiting
-        if max(len(payload) for _, payload in waiting) > limit:
-            fitting = [message for message in waiting if len(message[1]) <= limit]
-            self.dropped += len(waiting) - len(fitting)
         try:
-            sent = nats_fast_path.publish_all(self._client, fitting)
+            sent = nats_fast_path.publish_all(self._client, waiting)
         except Exception as error:  # whatever broke the connection, the next iteration tries again
-            log.debug("%d messages were dropped: %r", len(fitting), error)
+            log.debug("%d messages were dropped: %r", len(waiting), error)
             sent = False
         if not sent:
-            self.dropped += len(fitting)
+            self.dropped += len(waiting)

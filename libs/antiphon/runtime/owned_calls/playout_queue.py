@@ -29,6 +29,8 @@ class OutgoingFrame(NamedTuple):
     """The first after a pause: the packet gets the marker bit."""
     ends: bool
     """The reply ends with it."""
+    queued_at: float = 0.0
+    """When it was offered, by the clock of the caller of `offer`."""
 
 
 class Interrupted(NamedTuple):
@@ -60,6 +62,8 @@ class PlayoutQueue:
         self.speaking = False
         """A reply has begun and its end was not sent yet."""
         self._queue: deque[AudioFrame] = deque()
+        self._queued_at: deque[float] = deque()
+        """Of each frame in the queue."""
         self._fade: OutgoingFrame | None = None
         """The last frame of an interrupted reply, faded out; its samples were counted at the flush."""
         self._silent = True
@@ -73,6 +77,7 @@ class PlayoutQueue:
         """Continue a reply that another process began."""
         self.playing_generation, self.played_samples, self.rate = generation, played_samples, rate
         self._queue.extend(frames)
+        self._queued_at.extend([0.0] * len(frames))
         self.newest_generation = max(self.newest_generation, generation, *(frame.generation for frame in frames))
         self.speaking = bool(frames)
 
@@ -101,26 +106,27 @@ class PlayoutQueue:
         """The end of an interrupted reply is still to be sent."""
         return self._fade is not None
 
-    def offer(self, frame: AudioFrame) -> bool:
+    def offer(self, frame: AudioFrame, now: float = 0.0) -> bool:
         """Queue a frame; False if the queue is full. A frame of a flushed generation is dropped in silence."""
         if frame.generation < self.generation:
             return True
         if len(self._queue) >= MAX_QUEUED:
             return False
         self._queue.append(frame)
+        self._queued_at.append(now)
         if frame.generation > self.newest_generation:
             self.newest_generation = frame.generation
         return True
 
     def take(self) -> OutgoingFrame | None:
         """The frame to send at this tick; None: send nothing."""
-        if not self.waiting:
-            self._silent = True
-            return None
-        if self._fade is not None:
+        if self._fade is not None and not self.held:
             fade, self._fade = self._fade, None
             return fade
-        frame = self._queue.popleft()
+        if self.held or self.paused or not self._queue:
+            self._silent = True
+            return None
+        frame, queued_at = self._queue.popleft(), self._queued_at.popleft()
         if frame.generation != self.playing_generation:
             self.playing_generation = frame.generation
             self.played_samples = 0
@@ -131,12 +137,14 @@ class PlayoutQueue:
         starts, self._silent = self._silent, False
         ends = frame.flags & _ENDS != 0
         self.speaking = not ends
-        return OutgoingFrame(frame.pcm, frame.rate, starts, ends)
+        return OutgoingFrame(frame.pcm, frame.rate, starts, ends, queued_at)
 
     def flush(self, generation: int) -> Interrupted:
         """Drop everything below `generation` but one last frame that fades out."""
         doomed = [frame for frame in self._queue if frame.generation < generation]
-        self._queue = deque(frame for frame in self._queue if frame.generation >= generation)
+        if doomed:
+            kept = [each for each in zip(self._queue, self._queued_at, strict=True) if each[0].generation >= generation]
+            self._queue, self._queued_at = deque(frame for frame, _ in kept), deque(at for _, at in kept)
         self.generation = max(self.generation, generation)
         self.newest_generation = max(self.newest_generation, generation)
         self.paused = self.speaking = False

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Callable
 from typing import Final
 
 import nats.errors
@@ -26,8 +27,8 @@ STANDSTILL_SECONDS: Final = 2.0
 long."""
 
 
-async def serve(settings: Settings, metrics: MetricsSettings) -> None:
-    """Run until SIGTERM or SIGINT."""
+async def serve(settings: Settings, metrics: MetricsSettings, is_busy: Callable[[], bool]) -> None:
+    """Run until SIGTERM or SIGINT. `is_busy()`: of the loop, which coalesces its wakeups."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -41,7 +42,7 @@ async def serve(settings: Settings, metrics: MetricsSettings) -> None:
         await tasks.end(connecting)
         return
     client = connecting.result()
-    starting = asyncio.create_task(Transceiver.start(settings, client, metrics, stop.set))
+    starting = asyncio.create_task(Transceiver.start(settings, client, metrics, stop.set, is_busy))
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         await tasks.end(starting)
@@ -81,8 +82,9 @@ def main() -> int:
     try:
         if settings.transceiver_processes > 1:
             return asyncio.run(prefork.serve(settings))
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(CoalescingSelector())) as runner:
-            runner.run(serve(settings, metrics))
+        selector = CoalescingSelector()
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selector)) as runner:
+            runner.run(serve(settings, metrics, lambda: selector.coalescing))
     except connection.RefusedError as error:
         print(f"antiphon transceiver: {error} (ANTIPHON_NATS_CREDENTIALS, ANTIPHON_CLUSTER)", file=sys.stderr)
         return 2

@@ -39,6 +39,7 @@ from antiphon.runtime.owned_calls.transfers import Transfers
 from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.bus.announcer import Announcer, Liveness, Site
+from antiphon.transceiver.bus.held_output import HeldTogether
 from antiphon.transceiver.calls.call_records import CallRecords
 from antiphon.transceiver.calls.call_status import CallStatusResponder
 from antiphon.transceiver.calls.call_summary import CallSummaries
@@ -71,10 +72,12 @@ from antiphon.transceiver.failover.peers import Peers
 from antiphon.transceiver.failover.slot_claim import claim_slot
 from antiphon.transceiver.failover.slot_keeper import SlotKeeper
 from antiphon.transceiver.failover.takeover import Takeover
+from antiphon.transceiver.lanes.lanes import Lanes
 from antiphon.transceiver.metrics import register_metrics, service_statistics
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 from antiphon.transceiver.net.flow_directory import FlowDirectory
+from antiphon.transceiver.net.held_datagrams import HeldDatagrams
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
 from antiphon.transceiver.net.relay_link import RelayLink
 from antiphon.transceiver.net.relay_names import RelayNames
@@ -113,6 +116,8 @@ class _Acquired:
     socket: TunnelSocket
     detector: FailureDetector | None
     """None: without failover (ANTIPHON_HAND_OVER=0)."""
+    held: HeldDatagrams
+    """What the sockets send together."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class _Parts:
     outbox: RecordOutbox
     scheduler: Scheduler
     demux: Demux
+    lanes: Lanes
     endpoints: Endpoints
     relays: RelayLink
     bus: SessionBus
@@ -146,10 +152,12 @@ def _build(
     acquired: _Acquired,
     shown: MetricsService,
     stop_process: Callable[[], None],
+    is_busy: Callable[[], bool],
 ) -> _Parts:
     """All objects of the process, from leaf to root."""
     metrics = shown.metrics
     publisher = Publisher(client)
+    output = HeldTogether(publisher, acquired.held)
 
     # Sockets: which datagram goes where.
     demux = Demux()
@@ -163,30 +171,31 @@ def _build(
     peers = Peers(acquired.process_id, settings.cluster, networks, settings.node_name)
     waiting = WaitingCalls()
     first_checks = FirstChecks(waiting, settings.password_key_bytes())
+    lanes = Lanes(demux, publisher, acquired.held)
     forwarder = PacketForwarder(endpoints, peers, allowlist, settings.password_key_bytes())
-    receiver = TunnelReceiver(demux, allowlist, forwarder, first_checks)
+    receiver = TunnelReceiver(demux, allowlist, forwarder, first_checks, lanes.inbound)
     names = RelayNames()
     relays = RelayLink(client, demux, endpoints, allowlist, names)
 
     def open_endpoint(identity: TransceiverIdentity) -> Endpoint:
-        endpoint = _endpoint(acquired, identity, TunnelSocket(acquired.host, 0))
-        endpoint.start(receiver.received, publisher.hold, publisher.release)
+        endpoint = _endpoint(acquired, identity, TunnelSocket(acquired.host, 0, acquired.held))
+        endpoint.start(receiver, output.hold, output.release)
         return endpoint
 
-    endpoints.own.start(receiver.received, publisher.hold, publisher.release)
+    endpoints.own.start(receiver, output.hold, output.release)
 
     # Calls of ours with a copy in a second region: they send while their lease is valid.
     owner = None
     if leases is not None and settings.copy_cluster is not None:
         password_key = settings.password_key_bytes()
         owner = CopyOwner(client, leases, settings.copy_cluster, password_key, acquired.process_id, demux, endpoints)
-    scheduler = Scheduler(publisher, owner.check if owner is not None else None)
+    scheduler = Scheduler(output, owner.check if owner is not None else None, is_busy)
 
     # Sessions, and what is kept for each of them.
     bus = SessionBus(client, demux, settings.cluster)
     liveness = AgentLiveness(client, demux, settings.agent_lost_seconds)
     listening = Listeners(demux, scheduler)
-    listeners: list[SessionListener] = [bus, liveness, listening]
+    listeners: list[SessionListener] = [lanes, bus, liveness, listening]
     bucket = writer = None
     if acquired.detector is not None:
         bucket = CheckpointBucket(client, settings.password_key_bytes(), acquired.process_id)
@@ -220,6 +229,7 @@ def _build(
         records,
         partial(client_statistics.count, metrics),
         allowlist.name_of,
+        lanes,
     )
 
     # Calls, and what others know of this process.
@@ -326,6 +336,7 @@ def _build(
         outbox=outbox,
         scheduler=scheduler,
         demux=demux,
+        lanes=lanes,
         endpoints=endpoints,
         relays=relays,
         bus=bus,
@@ -408,15 +419,17 @@ class Transceiver:
         client: Client,
         shown: MetricsSettings,
         stop_process: Callable[[], None] = lambda: None,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> Transceiver:
         """Take a slot, build all parts, receive, announce. OSError or RuntimeError if the port or the slot is taken.
 
-        `stop_process()` does what SIGTERM does: an operator may ask for it over NATS."""
+        `stop_process()` does what SIGTERM does: an operator may ask for it over NATS. `is_busy()`: of the loop."""
         host, _, port = settings.transceiver_bind.rpartition(":")
         host = host.strip("[]")
         process_id = secrets.token_hex(PROCESS_ID_CHARACTERS // 2)
         async with contextlib.AsyncExitStack() as on_failure:
-            socket = TunnelSocket(host, int(port))
+            held = HeldDatagrams()
+            socket = TunnelSocket(host, int(port), held)
             on_failure.callback(socket.close)
             identity = await claim_slot(client.jetstream(), settings.cluster, settings.slot)
             detector = None
@@ -424,7 +437,7 @@ class Transceiver:
                 detector = await FailureDetector.listen(process_id, host)
                 on_failure.push_async_callback(detector.close)
             advertised = settings.transceiver_advertise or connection.local_host_towards(settings.nats_url)
-            acquired = _Acquired(process_id, host, advertised, identity, socket, detector)
+            acquired = _Acquired(process_id, host, advertised, identity, socket, detector, held)
             hubs, leases = list[HubConnection](), None
             if (where := settings.hub()) is not None:
                 others = where._replace(urls=(*where.urls[1:], where.urls[0]))
@@ -437,7 +450,7 @@ class Transceiver:
             metrics = MetricsService("transceiver", shown, region=settings.region)
             await metrics.start(lambda: client)
             on_failure.push_async_callback(metrics.close)
-            parts = _build(settings, client, leases, acquired, metrics, stop_process)
+            parts = _build(settings, client, leases, acquired, metrics, stop_process, is_busy)
             transceiver = cls(settings, client, hubs, leases, process_id, parts, metrics)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
@@ -507,6 +520,7 @@ class Transceiver:
             now = self._loop.time()
             for session in parts.demux:
                 session.poll(now)
+            parts.lanes.poll()
             answers = parts.announcer.bus_answers(now)
             parts.relays.poll(now, answers)
             parts.announcer.poll()

@@ -79,17 +79,25 @@ class SessionOutput:
         self._began = now
 
     def move(self, agent: str) -> None:
-        """Another agent has the session. The subjects are built here, once, and not per frame."""
-        self._audio_in = subjects.audio_in(agent, self._session_id)
+        """Another agent has the session. The subjects are built here, once, and not per frame.
+
+        `audio_subject` is where the caller's frames go: lanes read it.
+        """
+        self.audio_subject = subjects.audio_in(agent, self._session_id)
         self._event = subjects.session_event(agent, self._session_id)
         self._data_in = subjects.data_in(agent, self._session_id)
+
+    @property
+    def port(self) -> TunnelSocket | None:
+        """The socket of its datagrams; None: each has to be asked for (`may_send`)."""
+        return self._port if self._may_send is None else None
 
     def datagram(self, path: Path, data: bytes) -> None:
         if self._may_send is None or self._may_send():
             self._port.send(path.header + data, path.relay)
 
     def audio(self, frame: AudioFrame) -> None:
-        self._publisher.publish(self._audio_in, pack_frame(frame))
+        self._publisher.publish(self.audio_subject, pack_frame(frame))
 
     def event(self, event: messages.Message) -> None:
         self._publisher.publish(self._event, messages.encode(event))

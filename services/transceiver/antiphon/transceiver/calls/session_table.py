@@ -64,6 +64,13 @@ class SendGates(Protocol):
         """Called for each datagram of that session."""
 
 
+class MediaLanes(Protocol):
+    """The short way of media: `lanes.lanes.Lanes`."""
+
+    def add(self, session: Session, output: SessionOutput) -> None:
+        """A session with an agent begins here."""
+
+
 class SessionTable:
     """Makes sessions, and removes each when it ends.
 
@@ -85,11 +92,14 @@ class SessionTable:
         records: CallRecords | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
         relay_name: Callable[[tuple[str, int]], str] | None = None,
+        lanes: MediaLanes | None = None,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
         `foreign_keys`: password keys of clusters whose calls may go on here, by cluster.
         `records`: makes the records of calls, of which a listener has none. `count_report`: as of `Session`.
-        `relay_name`: of the relay at an address."""
+        `relay_name`: of the relay at an address. `lanes`: are told of each session with an agent; None: there are none.
+        """
+        self._lanes = lanes
         self._records = records
         self._count_report = count_report
         self._gates = gates
@@ -118,6 +128,7 @@ class SessionTable:
         context = telemetry.call_context(state.call_trace, state.session_id)
         may_send = self._gates.gate(state.session_id) if self._gates is not None and state.copied else None
         output: Output = ListenerOutput(endpoint.socket)
+        made = None
         record = None
         if not state.listens_to:
             root = state.call_trace.get("parent", "")
@@ -163,6 +174,8 @@ class SessionTable:
         )
         self.endpoints.put(state.session_id, endpoint)
         self.demux.add(session)
+        if self._lanes is not None and made is not None:
+            self._lanes.add(session, made)
         call_trace.know(state.session_id, state.call_trace)
         return session
 

@@ -274,6 +274,10 @@ class IceLite:
         if newest and (self.limited or path != self.path):
             self._received_elsewhere(path, now, size)
 
+    def received_as_expected(self, now: float) -> None:
+        """As `received`, for a packet by the current path, whose address is proved."""
+        self.last_received = self._used_at = now
+
     def _received_elsewhere(self, path: Path, now: float, size: int) -> None:
         address = self._addresses.get(path.header)
         if address is None:
@@ -315,8 +319,7 @@ class IceLite:
 
     def prove(self, path: Path) -> None:
         """An authentic packet arrived by this path that was never received before."""
-        address = self._addresses.get(path.header)
-        if address is not None and address.checked:
+        if (address := self._addresses.get(path.header)) is not None and address.checked:
             address.proved = True
             if self.path is not None and self.path.header == path.header:
                 self.limited = False
@@ -333,8 +336,7 @@ class IceLite:
 
     def credit(self, path: Path, size: int) -> None:
         """So many bytes of a handshake arrived by this path."""
-        address = self._addresses.get(path.header)
-        if address is not None:
+        if (address := self._addresses.get(path.header)) is not None:
             address.credit += size
 
     def may_send(self, size: int) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypedDict
 
 from antiphon.rtc.codec import CLOCK_RATES
-from antiphon.rtc.media.frame_decoder import FrameDecoder
-from antiphon.rtc.media.jitter_buffer import JitterBuffer
+from antiphon.rtc.media.codecs import Decoder
+from antiphon.rtc.media.frame_decoder import FRAMES_PER_SECOND, FrameDecoder
+from antiphon.rtc.media.jitter_buffer import FRAME_TICKS, JitterBuffer
 from antiphon.rtc.media.timeline import TICKS_PER_SECOND, signed
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.audio_level import AudioLevels
@@ -99,6 +100,45 @@ class AudioReceiver:
         self.started = True
         self._decoder.play(self._buffer.push(header.sequence, timestamp, header.payload, now))
         return first
+
+    # ---- for a lane (`lanes.inbound_lane`)
+
+    @property
+    def decoder(self) -> Decoder | None:
+        """The engine, while what it decodes of the next packet is a frame that goes to the agent and nowhere else."""
+        if self._receives and self._tap is None and self.started and not self._resumes:
+            return self._decoder.whole
+        return None
+
+    def expects(self, ssrc: int, sequence: int, timestamp: int, decoder: Decoder) -> bool:
+        """An audio packet of 20 ms with these numbers would be the next in order, and `decoder` makes its frame.
+
+        Timestamps count at 48 kHz.
+        """
+        return (
+            ssrc == self.reception.ssrc
+            and self._buffer.expects(sequence, timestamp, FRAME_TICKS)
+            and self.decoder is decoder
+        )
+
+    def advance(
+        self, ssrc: int, sequence: int, timestamp: int, extended: bytes, now: float, unix_ns: int
+    ) -> tuple[int, int]:
+        """As `receive`, for a packet that was expected and is decoded: (sequence, first sample) of its frame.
+
+        `extended`: the RTP header, where it has an extension; else empty.
+        """
+        self._unix_offset = unix_ns - int(now * 1e9)
+        if extended and self._levels is not None:
+            self._levels.receive(extended)
+        reception, state = self.reception, self._state
+        reception.add(ssrc, sequence, timestamp, now)
+        self._buffer.jitter = reception.jitter / self._clock_rate
+        self._buffer.advance(now)
+        frame = state.input_sequence, state.input_samples
+        state.input_sequence += 1
+        state.input_samples += state.input_rate // FRAMES_PER_SECOND
+        return frame
 
     def _receive_other(self, header: RtpPacket, now: float) -> None:
         """Telephone events, comfort noise, padding probes: numbered among the audio packets, but no audio."""

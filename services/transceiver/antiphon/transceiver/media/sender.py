@@ -9,9 +9,8 @@ as late.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from antiphon.rtc.codec import CLOCK_RATES
 from antiphon.rtc.media.codecs import Encoder, encoder_of
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
@@ -22,34 +21,23 @@ from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.consent_tone import ConsentTone
+from antiphon.transceiver.media.digital_silence import DigitalSilence
+from antiphon.transceiver.media.keepalive import Keepalive
+from antiphon.transceiver.media.live_lead import LiveLead
+from antiphon.transceiver.media.rtp_clock import HICCUP, RtpClock
+from antiphon.transceiver.media.sender_outlets import EventOutput, OutboundLane
+from antiphon.transceiver.media.sent_packets import SentPackets
 from antiphon.transceiver.session.state import SessionState, SpeechState
-from antiphon.transceiver.timing.pacing import PERIOD
 
 POSITION_EVERY: Final = 10
 """Frames between two playout events: 200 ms."""
-HICCUP: Final = 0.1
-"""Seconds. A frame of a live agent that comes later than its visit is jitter, which the client's jitter buffer evens
-out: its timestamp continues. Only a longer break is a pause. The timing wheel makes up for visits that are as late."""
 MAX_OWED: Final = 5
 """Frames that leave at once after as many visits found none: as many visits as the timing wheel catches up with."""
-HISTORY: Final = 64
-"""Protected packets kept for retransmission: 1.3 s, longer than a client waits for one."""
-REPEATED: Final = 4
-"""Packets that are sent again by a new path: what was on its way to the old one for 80 ms may be lost with it."""
-MAX_RETRANSMITTED: Final = 50
-"""Packets per second that are sent again on NACKs: as many as are sent at first; more NACKs are ignored."""
 CNAME: Final = b"antiphon"
 HELD_EVERY: Final = 5.0
 """Seconds between two reports that speech waits while the client holds the call: an agent that gets no report for 10 s
 takes its speech for played (`antiphon.runtime.agent_sessions.playout_tracker`)."""
-KEEPALIVE_AFTER: Final = 0.1
-"""Seconds without a packet after which a keepalive is due. It is checked every 50 ms: at most 150 ms between two."""
 UNLIMITED: Final = 1 << 62
-
-
-class EventOutput(Protocol):
-    def event(self, event: messages.Message) -> None: ...
-    def milestone(self, name: str, now: float) -> None: ...
 
 
 class AudioSender:
@@ -74,15 +62,12 @@ class AudioSender:
         self._output = output
         self._unix_offset = unix_offset
         self._queue = PlayoutQueue(state.generation)
-        self._clock_rate = CLOCK_RATES[state.rtp.codec]
-        self._frame_ticks = state.rtp.frame_ticks
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
         self._encoder: Encoder | None = None
         self._loss_percent = 0
-        self._last_sent: float | None = None
-        self._due = 0.0
-        """When the packet with the next timestamp is on time; read where `_last_sent` is known."""
+        self._clock = RtpClock(state.rtp)
+        self._digital_silence = DigitalSilence() if not state.listens_to else None  # who listens in hears silence too
         self._announced = False
         """The reply in progress was announced as started."""
         self._foreign_fade = False
@@ -92,17 +77,17 @@ class AudioSender:
         self._owed = 0
         """Visits within a reply that found no frame: so many frames leave as soon as they come."""
         self._since_position = 0
-        self._history: dict[int, bytes] = {}
-        self._retransmitted = 0
-        """Since the last report."""
-        self._counted = 0, 0
-        """Packets and reports sent, as of the last check for a keepalive."""
-        self._counted_at = 0.0
+        self._sent_packets = SentPackets()
+        self._keepalive = Keepalive()
         self._held_at = 0.0
         """When it was last reported that the client holds the call."""
         self._mute = False
         """Speech is played to nobody: positions go on, and nothing leaves."""
         self._tap: Callable[[bytes, int], None] | None = None
+        self._lane: OutboundLane | None = None
+        self._live = LiveLead()
+        self.hasten = 0.0
+        """Seconds by which the next visits should come earlier, as of the last one: frames of a live agent wait."""
         self._packets_limit = self._reports_limit = UNLIMITED
         """Of `RtpState.packets` and `SrtpState.rtcp_index`."""
         self._tone = ConsentTone(state.consent_tone) if state.consent_tone else None
@@ -155,9 +140,13 @@ class AudioSender:
         """Each frame that leaves goes to `tap(pcm, rate)` as well; None: to nothing else."""
         self._tap = tap
 
-    def offer(self, frame: AudioFrame) -> None:
+    def use_lane(self, lane: OutboundLane | None) -> None:
+        """Packets take this way, where it takes them; None: the ordinary one."""
+        self._lane = lane
+
+    def offer(self, frame: AudioFrame, now: float = 0.0) -> None:
         """Queue a frame; if the queue is full, publish `PlayoutOverflow` once per second of speech."""
-        if not self._queue.offer(frame):
+        if not self._queue.offer(frame, now):
             self.overflowed += 1
             if self.overflowed % 50 == 1:
                 self._output.event(messages.PlayoutOverflow(dropped_frames=self.overflowed))
@@ -180,7 +169,9 @@ class AudioSender:
                 return False
             self._transmit(self._tone.take(self._queue.rate), self._queue.rate, True, now)
             return True
-        self._owed = max(0, self._owed - 1)
+        if self._owed:
+            self._owed -= 1
+        self.hasten = self._live.leaves(now - outgoing.queued_at)
         if self._tap is not None:
             self._tap(outgoing.pcm, outgoing.rate)
         if self._mute:
@@ -189,7 +180,10 @@ class AudioSender:
         pcm = outgoing.pcm
         if self._tone is not None and self._tone.sounds:
             pcm = self._tone.over(pcm, outgoing.rate)
-        self._transmit(pcm, outgoing.rate, outgoing.starts, now)
+        if self._digital_silence is not None and self._digital_silence.is_passed_over(pcm):
+            self._pass_over(now)
+        else:
+            self._transmit(pcm, outgoing.rate, outgoing.starts, now)
         self._spoke_at = now
         self._tell_position(outgoing.ends)
         return True
@@ -200,24 +194,33 @@ class AudioSender:
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != rate:
             self._encoder = encoder_of(self._state.rtp.codec, rate)
-        self._encoder.expect_loss(self._loss_percent)
-        payload = self._encoder.encode(pcm)
+            self._encoder.expect_loss(self._loss_percent)
         rtp = self._state.rtp
-        starts = self._follow_clock(after_silence, now)
-        packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
-        protected = self._srtp.protect(packet)
-        self._send(protected)
-        if self._turn_latency is not None and self._turn_latency.waits:
-            self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
+        starts = self._clock.follow(after_silence, now)
+        sent = self._lane.send(self._srtp, self._encoder, pcm, rtp, starts) if self._lane else None
+        if sent is None:
+            payload = self._encoder.encode(pcm)
+            packet = pack_rtp(rtp.payload_type, starts, rtp.sequence, rtp.timestamp, rtp.ssrc, payload)
+            sent = len(payload), self._srtp.protect(packet)
+            self._send(sent[1])
+        octets, protected = sent
+        self._tell_latency(now)
         if not rtp.packets:
             self._output.milestone("first_audio_out", now)
-        self._history[rtp.sequence] = protected
-        self._history.pop((rtp.sequence - HISTORY) & 0xFFFF, None)
+        self._sent_packets.keep(rtp.sequence, protected)
         rtp.sequence = (rtp.sequence + 1) & 0xFFFF
-        rtp.timestamp = (rtp.timestamp + self._frame_ticks) & 0xFFFFFFFF
         rtp.packets += 1
-        rtp.octets += len(payload)
-        self._last_sent = now
+        rtp.octets += octets
+        self._clock.sent(now)
+
+    def _pass_over(self, now: float) -> None:
+        """A frame of silence counts as sent, and no packet leaves."""
+        self._clock.pass_over(now)
+        self._tell_latency(now)
+
+    def _tell_latency(self, now: float) -> None:
+        if self._turn_latency is not None and self._turn_latency.waits:
+            self._turn_latency.leaves(self._queue.playing_generation, self._queue.played_samples, now)
 
     def _tell_position(self, ends: bool) -> None:
         self._since_position += 1
@@ -230,21 +233,6 @@ class AudioSender:
             self._position("ended")
         elif self._since_position >= POSITION_EVERY:
             self._position("playing")
-
-    def _follow_clock(self, after_silence: bool, now: float) -> bool:
-        """Move the timestamp over a pause, if there was one before this packet; whether it begins a talk spurt."""
-        if self._last_sent is None:
-            self._due = now + PERIOD
-            return True
-        lag = now - self._due
-        starts = lag > HICCUP or (after_silence and now - self._last_sent > HICCUP)
-        if starts and lag > 0:
-            # Whole frames, so that the receiver's buffer sees a plain gap.
-            frames = round(lag / PERIOD)
-            self._state.rtp.timestamp = (self._state.rtp.timestamp + frames * self._frame_ticks) & 0xFFFFFFFF
-            lag -= frames * PERIOD
-        self._due = now + PERIOD - max(0.0, lag)
-        return starts
 
     def flush(self, generation: int) -> None:
         """Stop speaking: fade out within a frame and drop everything older than `generation`."""
@@ -299,8 +287,7 @@ class AudioSender:
             self._position("paused")
 
     def _obey_direction(self) -> None:
-        state = self._state
-        wanted = sends(state.direction)
+        state, wanted = self._state, sends(self._state.direction)
         self._queue.hold(not wanted and (state.listens or state.direction == "inactive"))
         self._mute = not wanted and not self._queue.held
         if not wanted and self._tone is not None:
@@ -314,59 +301,50 @@ class AudioSender:
                 # Quickly up, slowly down: FEC must be on before the next loss, not after it.
                 percent = round(block.fraction_lost * 100 / 256)
                 self._loss_percent = min(30, max(percent, self._loss_percent * 3 // 4))
+                if self._encoder is not None:
+                    self._encoder.expect_loss(self._loss_percent)
                 delay = rtcp.round_trip(block, unix_time)
                 if delay is not None:
                     self.round_trip_ms = round(delay * 1000, 2)
         for ssrc, sequence in read.nacked:
-            packet = self._history.get(sequence) if ssrc == self._state.rtp.ssrc else None
-            if packet is not None and self._send is not None and self._retransmitted < MAX_RETRANSMITTED:
-                self._retransmitted += 1
-                self._send(packet)
+            if ssrc == self._state.rtp.ssrc and self._send is not None:
+                packet = self._sent_packets.asked_for(sequence)
+                if packet is not None:
+                    self._send(packet)
 
     def repeat_last(self) -> None:
         """The client is reached by another relay now: send the last packets once more. It drops what it has already."""
-        last = list(self._history.values())[-REPEATED:]
-        if self._send is not None and self._retransmitted + len(last) <= MAX_RETRANSMITTED:
-            self._retransmitted += len(last)
-            for packet in last:
+        if self._send is not None:
+            for packet in self._sent_packets.last():
                 self._send(packet)
 
     def report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         """Send a sender report, with `block` for the stream that we receive."""
-        self._retransmitted = 0
+        self._sent_packets.reported()
         self._report(block, now)
 
     def send_keepalive(self, now: float) -> None:
-        """Call every 50 ms: while nothing else is sent, an RTCP report goes out every 150 ms.
-
-        With it a client distinguishes a silent agent from a dead relay as fast as it would during speech.
-        """
+        """Call every 50 ms: while nothing else is sent, an RTCP report goes out every 150 ms."""
         if self._srtp is None:
             return
         if self._queue.held and self._announced and now - self._held_at >= HELD_EVERY:
             self._held_at = now
             self._position("paused")
-        counts = self._state.rtp.packets, self._srtp.state.rtcp_index
-        if counts != self._counted:
-            self._counted, self._counted_at = counts, now
-        elif now - self._counted_at >= KEEPALIVE_AFTER:
+        if self._keepalive.is_due(self._state.rtp.packets, self._srtp.state.rtcp_index, now):
             self._report(None, now)
 
     def _report(self, block: rtcp.ReportBlock | None, now: float) -> None:
         if self._srtp is None or self._send is None or self._srtp.state.rtcp_index >= self._reports_limit:
             return
-        rtp = self._state.rtp
-        timestamp = rtp.timestamp
-        if self._last_sent is not None:
-            timestamp = (timestamp + round((now - self._due) * self._clock_rate)) & 0xFFFFFFFF
+        rtp, timestamp = self._state.rtp, self._clock.at(now)
         report = rtcp.pack_report(rtp.ssrc, now + self._unix_offset, timestamp, rtp.packets, rtp.octets, CNAME, block)
         self._send(self._srtp.protect_rtcp(report))
 
     def export(self, now: float, with_speech: bool) -> None:
         """Write into the state what this side knows and the state does not hold yet."""
         queue, state = self._queue, self._state
-        if self._last_sent is not None:
-            state.rtp.sent_at = self._unix_offset + self._last_sent
+        if self._clock.last_sent is not None:
+            state.rtp.sent_at = self._unix_offset + self._clock.last_sent
         state.speech = SpeechState(
             queue.playing_generation,
             queue.played_samples,
@@ -380,8 +358,8 @@ class AudioSender:
         """Continue from the state that another process wrote; `end_lost_reply` follows."""
         speech, rtp = self._state.speech, self._state.rtp
         if rtp.sent_at:
-            self._last_sent = self._spoke_at = now - max(0.0, now + self._unix_offset - rtp.sent_at)
-            self._due = self._last_sent + PERIOD
+            self._spoke_at = now - max(0.0, now + self._unix_offset - rtp.sent_at)
+            self._clock.restore(self._spoke_at)
         frames = [unpack_frame(packed) for packed in speech.frames]
         self._queue.restore(speech.generation, speech.played_samples, speech.rate, frames)
         self._queue.paused = speech.paused
@@ -398,8 +376,8 @@ class AudioSender:
 
     def close(self) -> None:
         """Free the encoder, the history and the queue."""
-        self._encoder = self._srtp = self._send = None
-        self._history.clear()
+        self._encoder = self._srtp = self._send = self._lane = None
+        self._sent_packets.clear()
         self._queue = PlayoutQueue(self._state.generation)
 
     def _position(self, state: str) -> None:

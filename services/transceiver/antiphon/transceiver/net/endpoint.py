@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
+from antiphon.transceiver.net.datagram_batch import ReceiveBatch
 from antiphon.transceiver.net.udp_socket import TunnelSocket
 
 MAX_HEADERS: Final = 8
@@ -36,6 +36,26 @@ class Moved(NamedTuple):
     """Of its client, where that entered by a relay of another place: its packets name the old endpoint."""
 
 
+class PacketReceiver(Protocol):
+    """What becomes of the packets that the endpoints of a process receive: `TunnelReceiver`."""
+
+    def received(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> None: ...
+    def received_batch(self, endpoint: Endpoint, batch: ReceiveBatch, count: int) -> None: ...
+
+
+class _OfEndpoint(NamedTuple):
+    """What one endpoint's socket calls."""
+
+    receiver: PacketReceiver
+    endpoint: Endpoint
+
+    def received(self, packet: bytes, source: tuple[str, int]) -> None:
+        self.receiver.received(self.endpoint, packet, source)
+
+    def received_batch(self, batch: ReceiveBatch, count: int) -> None:
+        self.receiver.received_batch(self.endpoint, batch, count)
+
+
 class Endpoint:
     """An identity and its socket. Relays route the tokens that name `identity` to `address`.
 
@@ -54,14 +74,9 @@ class Endpoint:
         self._filling = False
         self._withdrawn = False
 
-    def start(
-        self,
-        receive: Callable[[Endpoint, bytes, tuple[str, int]], None],
-        begin: Callable[[], None],
-        end: Callable[[], None],
-    ) -> None:
-        """Read from now on: `receive(endpoint, packet, source)` for each datagram, `begin` and `end` around a batch."""
-        self.socket.start(partial(receive, self), begin, end)
+    def start(self, receiver: PacketReceiver, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        """Read from now on: the packets go to `receiver`, `begin` and `end` are called around those of a wakeup."""
+        self.socket.start(_OfEndpoint(receiver, self), begin, end)
 
     # ---- sessions that have moved on -------------------------------------------------------------------
 

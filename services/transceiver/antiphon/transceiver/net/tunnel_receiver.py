@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import MalformedError, tunnel
+from antiphon.transceiver.net.datagram_batch import ReceiveBatch
 from antiphon.transceiver.net.demux import Demux, Unrouted
 from antiphon.transceiver.net.endpoint import Endpoint
 from antiphon.transceiver.net.relay_allowlist import RelayAllowlist
+
+log = logging.getLogger(__name__)
 
 HELLO_EVERY: Final = 0.1
 """Seconds between two answers to one relay; relays repeat a hello after 0.3 s at the earliest."""
@@ -39,6 +43,18 @@ class FirstChecks(Protocol):
         """Whether it is one: then its session is made, and answers it."""
 
 
+class Lane(Protocol):
+    """The short way for media of one client that comes as expected: `lanes.inbound_lane`."""
+
+    def receive(
+        self, octets: memoryview, at: int, pointer: Any, size: int, relay: tuple[str, int], now: float, unix_ns: int
+    ) -> bool:
+        """Take the packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed."""
+
+
+NO_LANES: Final[Mapping[int, Lane]] = {}
+
+
 class TunnelReceiver:
     """Packets of announced relays go to the demultiplexer, and so do those that another transceiver forwards.
 
@@ -46,9 +62,18 @@ class TunnelReceiver:
     """
 
     def __init__(
-        self, demux: Demux, relays: RelayAllowlist, forwarding: Forwarding, first_checks: FirstChecks | None = None
+        self,
+        demux: Demux,
+        relays: RelayAllowlist,
+        forwarding: Forwarding,
+        first_checks: FirstChecks | None = None,
+        lanes: Mapping[int, Lane] = NO_LANES,
     ) -> None:
-        """`first_checks` None: no call is prepared here."""
+        """`first_checks` None: no call is prepared here.
+
+        `lanes`: by the tunnel header as a number of 64 bits, in the byte order of this machine.
+        """
+        self._lanes = lanes
         self._demux = demux
         self._first_checks = first_checks
         self._relays = relays
@@ -66,6 +91,24 @@ class TunnelReceiver:
             pass
         else:
             self._deliver(packet, source)
+
+    def received_batch(self, endpoint: Endpoint, batch: ReceiveBatch, count: int) -> None:
+        """The first rows of a batch: media that comes as expected by its lane, all else by `received`."""
+        lanes, words, octets = self._lanes, batch.first_words, batch.octets
+        starts, pointers, lengths = batch.starts, batch.pointers, batch.lengths(count)
+        now, unix_ns = self._loop.time(), time.time_ns()
+        last, source, trusted = b"", ("", 0), False
+        for row in range(count):
+            name = batch.name(row)
+            if name != last:  # most relays have one address, and many packets in a batch
+                last, source = name, batch.source(name)
+                trusted = source in self._relays
+            lane = lanes.get(words[row]) if trusted else None
+            if lane is None or not lane.receive(octets, starts[row], pointers[row], lengths[row], source, now, unix_ns):
+                try:
+                    self.received(endpoint, batch.datagram(row, lengths[row]), source)
+                except Exception:  # a packet that fails must not cost the others of its batch
+                    log.exception("a packet of %s:%d could not be handled", *source)
 
     def _answer_hello(self, endpoint: Endpoint, packet: bytes, source: tuple[str, int]) -> bool:
         """False if it is none. An answer is as many packets as there are clients: a relay that asks all the time gets

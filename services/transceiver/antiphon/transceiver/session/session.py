@@ -123,9 +123,10 @@ class Session:
             UNASKED,
         )
         self._records: DtlsRecords | None = None
-        self._srtp: Srtp | None = None
+        self.srtp: Srtp | None = None
+        """What decrypts media of the client; None before its handshake is done and after the end."""
         self._speech_srtp: Srtp | None = None
-        """What protects our speech before the client's Finished is there; `_srtp` from then on."""
+        """What protects our speech before the client's Finished is there; `srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
         self._channels = channels_of(state, self._client_events, now, unix_offset, self._take_report)
         self._over_budget = OverBudget(self.budget, self._channels.send)
@@ -177,9 +178,9 @@ class Session:
 
     def receive_stray(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> bool:
         """SRTP from an unknown address; True if it is this client's newest: then its address is known from now on."""
-        if self.ended is not None or self._srtp is None or not self.budget.media.admits(now) or is_rtcp(datagram):
+        if self.ended is not None or self.srtp is None or not self.budget.media.admits(now) or is_rtcp(datagram):
             return False
-        unprotected = self._srtp.unprotect(datagram)
+        unprotected = self.srtp.unprotect(datagram)
         if unprotected is None or not unprotected[1]:
             return False
         self.ice.learn(path, len(datagram), now)
@@ -272,7 +273,7 @@ class Session:
             return
         first = datagram[0]
         if 127 < first < 192:
-            if self._srtp is not None and self.budget.media.admits(now):
+            if self.srtp is not None and self.budget.media.admits(now):
                 try:
                     self._receive_media(datagram, path, now, unix_ns)
                 except Exception:
@@ -293,9 +294,9 @@ class Session:
                 self._take_turn(lambda later: self._step_on(datagram, path, later), now)
 
     def _receive_media(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
-        assert self._srtp is not None
+        assert self.srtp is not None
         if is_rtcp(datagram):
-            compound = self._srtp.unprotect_rtcp(datagram)
+            compound = self.srtp.unprotect_rtcp(datagram)
             if compound is not None:
                 self.budget.media.spend(1 + len(compound) // REPORT_BYTES)
                 self.ice.received(path, False, now, len(datagram))
@@ -310,7 +311,7 @@ class Session:
                 self.receiver.receive_rtcp(read, now)
                 self.sender.receive_rtcp(read, now + self._unix_offset)
             return
-        unprotected = self._srtp.unprotect(datagram)
+        unprotected = self.srtp.unprotect(datagram)
         if unprotected is not None:
             packet, is_newest = unprotected
             self._take_packet(packet, is_newest, path, now, unix_ns, len(datagram))
@@ -327,6 +328,11 @@ class Session:
                 return  # not the first of the session
             self._output.milestone("first_audio_in", now)
             self._output.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
+
+    @contained
+    def take_unprotected(self, packet: bytes, now: float, unix_ns: int) -> None:
+        """A packet that a lane has decrypted and counted, and that is nothing for it: the rest of the ordinary way."""
+        self.receiver.receive(packet, now, unix_ns)
 
     def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
         assert self._records is not None
@@ -434,7 +440,7 @@ class Session:
         self._visits.end()
         self._setup.close()
         self._channels.detach()
-        self._srtp = self._speech_srtp = self._records = None
+        self.srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
@@ -444,9 +450,9 @@ class Session:
         assert self.state.srtp is not None
         assert self.state.dtls is not None
         self._records = DtlsRecords(self.state.dtls)
-        self._srtp = self._speech_srtp or Srtp(self.state.srtp, self.state.rtp.ssrc)
-        self.sender.connect(self._srtp, self._send)
-        self._reports.start(self._srtp.counters, self._records.counters, now)
+        self.srtp = self._speech_srtp or Srtp(self.state.srtp, self.state.rtp.ssrc)
+        self.sender.connect(self.srtp, self._send)
+        self._reports.start(self.srtp.counters, self._records.counters, now)
         self._channels.connect(self._send_record)
 
     def _send(self, data: bytes) -> None:
@@ -540,7 +546,7 @@ class Session:
         if self.ended is not None:
             return
         try:
-            self.sender.offer(frame)
+            self.sender.offer(frame, now)
             self._turn_latency.offered(frame, now)
             self._wake_speech(now)
         except Exception:
@@ -609,15 +615,13 @@ class Session:
         reason = (
             "client_vanished"
             if self.ice.is_gone(now)
-            else self._consent.end_reason(
-                self.ice.last_received, self.ice.path is not None, self._srtp is not None, now
-            )
+            else self._consent.end_reason(self.ice.last_received, self.ice.path is not None, self.srtp is not None, now)
         )
         if reason is None and self._over_budget.is_over(now):
             reason = "over_budget"
         if reason is not None:
             self.end(reason, now)
-        elif self._srtp is not None:
+        elif self.srtp is not None:
             self._reports.poll(now)
             if self.sender.wants_tone(now):
                 self._wake_speech(now)
@@ -650,7 +654,7 @@ class Session:
             log.exception("session %s: the client was not told of the end", self.state.session_id)
         self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
         self._setup.close()
-        self._srtp = self._speech_srtp = self._records = None
+        self.srtp = self._speech_srtp = self._records = None
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:

@@ -14,7 +14,7 @@ from antiphon.rtc.dtls.setup import DtlsSetup
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.channels import Channels
-from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, SPEECH_TOLERANCE
+from antiphon.transceiver.timing.pacing import INPUT_TOLERANCE, PERIOD, SPEECH_TOLERANCE
 
 Visitor = Callable[[float], None]
 
@@ -46,11 +46,12 @@ class Visits:
 
     def wake_speech(self, now: float) -> None:
         """There may be speech to send, or it may have become overdue."""
-        if self._sender.has_speech and not self._speech_visited and not self._ended:
+        if self._speech_visited:  # for nearly every frame
+            if self._sender.overdue:
+                self._visit_speech(now)
+        elif self._sender.has_speech and not self._ended:
             self._join(self._visit_speech, now, SPEECH_TOLERANCE)
             self._speech_visited = True
-        elif self._sender.overdue:
-            self._visit_speech(now)
 
     def wake_channels(self, now: float) -> None:
         """Data of the client has come; some of it may wait for its turn."""
@@ -72,6 +73,9 @@ class Visits:
     def _visit_speech(self, now: float) -> None:
         try:
             if not self._ended and self._sender.visit(now):
+                if self._sender.hasten:
+                    self._leave(self._visit_speech)
+                    self._join(self._visit_speech, now + PERIOD - self._sender.hasten, 0.0)
                 return
         except Exception:
             self._failed()

@@ -1,9 +1,9 @@
-"""A selector that wakes the loop for every packet while it has time, and every 2 ms under load.
+"""A selector that wakes the loop for every packet while it has time, and every 5 ms under load.
 
 Between two wakeups the caches lose Python's code and data, so a frame alone costs twice as much as one among others.
-While the loop is busy for more than half of the time, packets that arrive within a window of 2 ms are handled
-together. Sockets then wait 1 ms longer on average. Timers stay on time, because a window ends when the next timer is
-due. No other code of the process depends on this.
+While the loop is busy for more than a fifth of the time, packets that arrive within a window (`pacing`) are handled
+together. Sockets then wait 2.5 ms longer on average. Timers stay on time, because a window ends when the next timer is
+due: nearly always the timing wheel's, which visits whole ticks while `coalescing` is true.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from antiphon.transceiver.timing.pacing import COALESCE_ABOVE, COALESCING_WINDOW
+from antiphon.transceiver.timing.pacing import COALESCE_ABOVE, COALESCE_UNTIL, COALESCING_WINDOW
 
 MEASURED: Final = 0.25
 """Seconds over which the busy share is measured."""
@@ -40,7 +40,7 @@ class CoalescingSelector(selectors.DefaultSelector):
         self._worked += now - self._woken
         measured = now - self._since
         if measured >= MEASURED:
-            self.coalescing = self._worked > measured * (COALESCE_ABOVE * 0.8 if self.coalescing else COALESCE_ABOVE)
+            self.coalescing = self._worked > measured * COALESCE_ABOVE * (COALESCE_UNTIL if self.coalescing else 1)
             self._since, self._worked = now, 0.0
         waits = timeout is None or timeout > 0
         if self.coalescing and waits:

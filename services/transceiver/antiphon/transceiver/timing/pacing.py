@@ -11,17 +11,22 @@ from typing import Final
 PERIOD: Final = 0.020
 """Seconds between two visits: the length of a frame."""
 SLOTS: Final = 20
-"""Slots of a period; all visitors of a slot are visited together. 4 slots, with a coalescing window as long as a slot
-from a quarter of the time busy, cost up to a quarter less at 50 sessions; it is not shown that as many sessions stay in
-time with them (docs/transceiver.md)."""
+"""Slots of a period; all visitors of a slot are visited together."""
 STEP: Final = PERIOD / SLOTS
+SLOTS_PER_TICK: Final = 5
+"""While the loop is busy so many slots are visited together, at the time of the last of them: 4 wakeups in a period. A
+divisor of `SLOTS`, so that each visitor keeps its place in the period and its packets stay evenly spaced."""
 MAX_SHARED: Final = 12
 """Visitors of a slot up to which another one joins it to save a wakeup."""
 SPEECH_TOLERANCE: Final = 0.003
 """Seconds by which a reply may start later if that saves a wakeup per period."""
 INPUT_TOLERANCE: Final = 0.019
 """The same for gaps and pauses of callers: they need one visit per period, at any time in it."""
-COALESCING_WINDOW: Final = 0.002
-"""Seconds within which packets are handled together while the loop is busy."""
-COALESCE_ABOVE: Final = 0.5
-"""Busy share above which wakeups are coalesced; they no longer are below 0.8 of it (hysteresis)."""
+COALESCING_WINDOW: Final = STEP * SLOTS_PER_TICK
+"""Seconds within which packets are handled together while the loop is busy: what has come is read just before the
+visits."""
+COALESCE_ABOVE: Final = 0.2
+"""Busy share above which wakeups are coalesced. Below it each packet is taken up at once, each slot has its wakeup."""
+COALESCE_UNTIL: Final = 0.5
+"""Of `COALESCE_ABOVE`: below that share wakeups are no longer coalesced. Coalescing itself saves up to 40 %: a closer
+bound would turn it off and on again all the time."""

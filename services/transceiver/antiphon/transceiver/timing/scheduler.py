@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
 
-from antiphon.runtime.nats.publisher import Publisher
 from antiphon.transceiver.timing.handshake_scheduler import HandshakeQueue
 from antiphon.transceiver.timing.timing_wheel import TimingWheel, Visit
+
+
+class HeldOutput(Protocol):
+    """What leaves the process: within `hold` and `release` it is collected, and leaves at the end in few calls."""
+
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
 
 
 class Scheduler:
@@ -17,10 +24,16 @@ class Scheduler:
     Owner: the process, until `close`. Sessions call `join`, `leave` and `take_turn`, on the event loop only.
     """
 
-    def __init__(self, publisher: Publisher, before_visits: Callable[[], None] | None = None) -> None:
-        """`before_visits()` is called before each slot of the wheel."""
+    def __init__(
+        self,
+        output: HeldOutput,
+        before_visits: Callable[[], None] | None = None,
+        is_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`before_visits()` is called before each slot of the wheel. `is_busy()`: visits are made tick by tick."""
         self._before_visits = before_visits
-        self._publisher = publisher
+        self._is_busy = is_busy
+        self._output = output
         self._loop = asyncio.get_running_loop()
         self._wheel = TimingWheel(self._loop.time())
         self._wheel_timer: asyncio.Handle | None = None
@@ -30,7 +43,7 @@ class Scheduler:
 
     def join(self, visit: Visit, now: float, tolerance: float) -> None:
         """Call `visit` every 20 ms, first within a slot of now or up to `tolerance` seconds later."""
-        self._wheel.add(visit, now, tolerance)
+        self._wheel.add(visit, now, tolerance, self._is_busy())
         self._arm_wheel()
 
     def leave(self, visit: Visit) -> None:
@@ -66,7 +79,7 @@ class Scheduler:
     def _arm_wheel(self) -> None:
         if self._wheel_is_due:
             return
-        due = self._wheel.due()
+        due = self._wheel.due(self._is_busy())
         if self._wheel_timer is not None:
             self._wheel_timer.cancel()
         self._wheel_timer = None if due is None else self._loop.call_at(due, self._wheel_due)
@@ -78,13 +91,13 @@ class Scheduler:
 
     def _turn_wheel(self) -> None:
         self._wheel_is_due = False
-        self._publisher.hold()
+        self._output.hold()
         try:
             if self._before_visits is not None:
                 self._before_visits()
-            self._wheel.run(self._loop.time(), self._loop.time)
+            self._wheel.run(self._loop.time(), self._loop.time, self._is_busy())
         finally:
-            self._publisher.release()
+            self._output.release()
         self._arm_wheel()
 
     def _arm_handshakes(self) -> None:

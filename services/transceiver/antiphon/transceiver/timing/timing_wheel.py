@@ -13,7 +13,7 @@ from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from antiphon.transceiver.timing.pacing import MAX_SHARED, SLOTS, STEP
+from antiphon.transceiver.timing.pacing import MAX_SHARED, SLOTS, SLOTS_PER_TICK, STEP
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +40,20 @@ class TimingWheel:
         self._slots: list[list[Visit]] = [[] for _ in range(SLOTS)]
         self._lateness: deque[tuple[float, float]] = deque(maxlen=MEASURED_VISITS)
 
-    def add(self, visit: Visit, now: float, tolerance: float = 0.0) -> None:
+    def add(self, visit: Visit, now: float, tolerance: float = 0.0, together: bool = False) -> None:
         """First visit within a slot's length of now, or `tolerance` seconds later, then every 20 ms.
 
         Within the tolerance a slot that wakes anyway is taken, until `MAX_SHARED` share it: each
         wakeup costs as much as a packet, and a shared slot is still done in one or two milliseconds.
+        `together`: ticks wake, not slots, so no slot is better than another one.
         """
+        if together:
+            tick = int((now - self._origin) / STEP + ROUNDING) // SLOTS_PER_TICK * SLOTS_PER_TICK
+            if self._turn <= tick and any(self._slots):
+                # This tick is due and will run later in this wakeup.
+                self._slots[tick % SLOTS].append(visit)
+                return
+            tolerance = 0.0
         step = max(self._turn, ceil((now - self._origin) / STEP))
         if self._turn < step and self._slots[(step - 1) % SLOTS]:
             # This slot is due and will run later in this wakeup.
@@ -68,16 +76,18 @@ class TimingWheel:
             if visit in slot:
                 slot.remove(visit)
 
-    def due(self) -> float | None:
-        """When the next occupied slot is due; None if the wheel is empty."""
+    def due(self, together: bool = False) -> float | None:
+        """When the next occupied slot is due; None if the wheel is empty. `together`: with the others of its tick."""
         for step in range(self._turn, self._turn + SLOTS):
             if self._slots[step % SLOTS]:
-                return self._origin + step * STEP
+                return self._origin + (_tick_of(step) if together else step) * STEP
         return None
 
-    def run(self, now: float, clock: Callable[[], float]) -> None:
-        """Make all visits that are due; `clock` measures how late each slot was done."""
+    def run(self, now: float, clock: Callable[[], float], together: bool = False) -> None:
+        """Make all visits that are due; `clock` measures how late each slot was done. `together`: only whole ticks."""
         last = int((now - self._origin) / STEP + ROUNDING)
+        if together:
+            last -= last % SLOTS_PER_TICK
         if last - self._turn > MAX_CATCH_UP * SLOTS:
             self._turn = last - SLOTS + 1
         while self._turn <= last:
@@ -90,10 +100,16 @@ class TimingWheel:
                         log.exception("a visit failed: %r is not visited any more", visit)
                         self.remove(visit)
                 done = clock()
-                self._lateness.append((done, done - (self._origin + self._turn * STEP)))
+                due = _tick_of(self._turn) if together else self._turn
+                self._lateness.append((done, done - (self._origin + due * STEP)))
             self._turn += 1
 
     def lateness(self, now: float, *shares: float) -> tuple[float, ...]:
         """For each share: the seconds by which that share of the slots of the last 5 s was done late at most."""
         recent = sorted(late for done, late in self._lateness if now - done < MEASURED_SECONDS)
         return tuple(recent[int(len(recent) * share)] if recent else 0.0 for share in shares)
+
+
+def _tick_of(step: int) -> int:
+    """The last slot of the tick that this slot is in."""
+    return step + -step % SLOTS_PER_TICK
