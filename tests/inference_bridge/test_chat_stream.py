@@ -134,7 +134,7 @@ def outcome(pieces: list[bytes]) -> tuple[str, list[Any], list[str]]:
 WHOLE = [
     quirk
     for quirk in QUIRKS
-    if len(quirk.answers) == 1 and quirk.answers[0].lines and quirk.text not in ("APOLOGY", "REFUSED")
+    if len(quirk.answers) == 1 and quirk.answers[0].lines and quirk.text not in ("APOLOGY", "REFUSED", "TOOL_FAILED")
 ]
 
 

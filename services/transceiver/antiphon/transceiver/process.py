@@ -454,7 +454,7 @@ class Transceiver:
             transceiver = cls(settings, client, hubs, leases, process_id, parts, metrics)
             await transceiver.begin()
             on_failure.pop_all()  # from here on `stop` closes them
-        metrics.started(transceiver._failing)
+        metrics.started(transceiver.failing)
         log.info("slot %d of cluster %d, epoch %d, ready", identity.slot, identity.cluster, identity.epoch)
         return transceiver
 
@@ -574,7 +574,7 @@ class Transceiver:
                 await hurry.wait()
         return hurry.is_set()
 
-    def _failing(self) -> dict[str, str]:
+    def failing(self) -> dict[str, str]:
         """Why no call would be taken now. Being full is not in it: a restart would not help."""
         if self._parts.opener.draining:
             return dict(DRAINING)
