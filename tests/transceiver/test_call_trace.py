@@ -35,7 +35,10 @@ async def test_a_call_that_outlives_its_transceiver_is_one_trace_with_one_root(n
             await several.until(lambda: names()["take_over"] > 0, "the takeover is written")
     assert {span.trace_id for span in otlp.spans} == {root.trace_id}
     spans = {span.name: span for span in otlp.spans}
-    assert names() == Counter([*before, "take_over", "call"])
+    found = names()
+    # A checkpoint that the dead process wrote last may arrive in the middle of a takeover, which is then tried again.
+    assert found.pop("take_over") in (1, 2)
+    assert found == Counter([*before, "call"])
     for name in (*before - {"open", "claim"}, "take_over"):
         assert spans[name].parent_id == root.span_id, name
     assert spans["open"].parent_id == root.span_id
