@@ -1,4 +1,4 @@
-"""Text agents in the whole stack: a question in Chromium, a tool, an interruption, a process that dies in mid-answer."""
+"""Text agents in the whole stack: a question in Chromium, a tool, an interruption, a process killed in mid-answer."""
 
 from __future__ import annotations
 
@@ -111,5 +111,5 @@ async def _known(stack: Stack) -> None:
     """The bridge takes calls for it."""
     async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
         async with asyncio.timeout(30):
-            while "counter" not in (await http.get("/v1/agents")).json()["agents"]:
+            while "counter" not in (await http.get("/v1/agents")).json()["agents"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
