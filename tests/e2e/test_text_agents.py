@@ -1,0 +1,115 @@
+"""Text agents in the whole stack: a question in Chromium, a tool, an interruption, a process killed in mid-answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from support.browsers.chromium import chromium_page, wait_for
+from support.conditions import until
+from support.models.voice import say, silence, write_microphone
+from support.processes.ended import ended
+from support.processes.stack import Stack
+
+from antiphon.cli.call_listener import Listener
+from antiphon.cli.voice import say as spoken
+from antiphon.cli.webrtc_client import RATE, Peer
+from antiphon.runtime.nats.permissions import User
+
+pytestmark = [pytest.mark.realtime, pytest.mark.models]
+
+ROOT = Path(__file__).parents[2]
+DESK = ROOT / "examples" / "text_agent.py"
+COUNTER = ROOT / "tests" / "support" / "counting_agent.py"
+GREETING = 9.0
+"""Seconds that the greeting is given before the question is asked."""
+
+
+@contextmanager
+def agents(stack: Stack, file: Path, name: str, count: int = 1, **environment: str) -> Iterator[None]:
+    """Processes of one text agent, beside the stack."""
+    variables = {**os.environ, **stack.user(User("text_agent", name)), "ANTIPHON_METRICS_BIND": "off", **environment}
+    with ExitStack() as processes:
+        for _ in range(count):
+            process = subprocess.Popen([sys.executable, str(file)], env=variables)
+            processes.enter_context(ended(process))
+        yield
+
+
+def test_a_spoken_question_runs_a_tool_of_a_text_agent_and_is_answered(stack: Stack, tmp_path: Path) -> None:
+    asked = say("A table for two on Tuesday, please.")
+    microphone = write_microphone(tmp_path / "question.wav", silence(GREETING), asked, silence(30))
+    with agents(stack, DESK, "desk"), chromium_page(microphone) as page:
+        page.goto(stack.url)
+        wait_for(page, "[...document.querySelector('#agent').options].some(each => each.value === 'desk')", seconds=30)
+        page.select_option("#agent", "desk")
+        page.get_by_role("button", name="Start call").click()
+        wait_for(page, "window.antiphon.transcripts.some(item => item.text.includes('good morning'))", seconds=30)
+        wait_for(
+            page,
+            "window.antiphon.transcripts.some(item => item.role === 'assistant' && item.final"
+            " && item.text.includes('That is booked: Tuesday for 2'))",
+            seconds=60,
+        )
+        page.get_by_role("button", name="End call").click()
+        wait_for(page, "window.antiphon.state === 'ended'")
+
+
+async def _call(stack: Stack) -> tuple[Peer, Listener]:
+    listener = Listener()
+    peer = Peer(listener.audio, listener.message)
+    await peer.connect(stack.url, "counter")
+    peer.speak((await asyncio.to_thread(spoken, ["Please count for me."], RATE))[0].tobytes())
+    return peer, listener
+
+
+def _said(listener: Listener) -> str:
+    deltas = [each for each in listener.events if each.get("type") == "response.output_audio_transcript.delta"]
+    return "".join(str(each["delta"]) for each in deltas)
+
+
+async def test_a_process_that_dies_in_mid_answer_is_replaced_and_nothing_is_said_twice(
+    stack: Stack, tmp_path: Path
+) -> None:
+    with agents(stack, COUNTER, "counter", count=2, NOTES=str(tmp_path)):
+        await _known(stack)
+        peer, listener = await _call(stack)
+        try:
+            await until(lambda: "number two" in _said(listener), 30)
+            killed = int((tmp_path / "answering").read_text())
+            os.kill(killed, signal.SIGKILL)
+            await until(lambda: "number ten" in _said(listener), 60)
+            assert int((tmp_path / "answering").read_text()) != killed
+            for word in ("one", "two", "three", "nine", "ten"):
+                assert _said(listener).count(f"number {word}.") == 1, _said(listener)
+        finally:
+            await peer.close()
+
+
+async def test_a_caller_who_speaks_stops_the_function_where_it_is(stack: Stack, tmp_path: Path) -> None:
+    with agents(stack, COUNTER, "counter", NOTES=str(tmp_path)):
+        await _known(stack)
+        peer, listener = await _call(stack)
+        try:
+            await until(lambda: "number two" in _said(listener), 30)
+            peer.speak((await asyncio.to_thread(spoken, ["Stop it, please, I have heard enough."], RATE))[0].tobytes())
+            await until((tmp_path / "cancelled").exists, 20)
+            assert not (tmp_path / "ended").exists()
+        finally:
+            await peer.close()
+
+
+async def _known(stack: Stack) -> None:
+    """The bridge takes calls for it."""
+    async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
+        async with asyncio.timeout(30):
+            while "counter" not in (await http.get("/v1/agents")).json()["agents"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
