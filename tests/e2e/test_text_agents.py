@@ -103,11 +103,12 @@ async def test_a_process_that_dies_in_mid_answer_is_replaced_and_nothing_is_said
 
 
 async def test_a_caller_who_speaks_stops_the_function_where_it_is(stack: Stack, tmp_path: Path) -> None:
-    with agents(stack, COUNTER, "counter", NOTES=str(tmp_path)):
+    stop = (await asyncio.to_thread(spoken, ["Stop it, please, I have heard enough."], RATE))[0].tobytes()
+    with agents(stack, COUNTER, "counter", NOTES=str(tmp_path), PAUSE="2"):  # it is at work for 20 s
         peer, listener = await _call(stack)
         try:
             await until(lambda: "number two" in _said(listener), 30)
-            peer.speak((await asyncio.to_thread(spoken, ["Stop it, please, I have heard enough."], RATE))[0].tobytes())
+            peer.speak(stop)
             await until((tmp_path / "cancelled").exists, 20)
             assert not (tmp_path / "ended").exists()
         finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from antiphon.agent import TextAgent, Turn
 
 NOTES = Path(os.environ.get("NOTES", "."))
+PAUSE = float(os.environ.get("PAUSE", "0.4"))
 WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 agent = TextAgent("counter")
@@ -24,7 +25,7 @@ async def reply(turn: Turn) -> AsyncIterator[str]:
     try:
         for word in WORDS:
             yield f"Here comes the number {word}. "
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(PAUSE)
     except BaseException:
         (NOTES / "cancelled").write_text(turn.text)
         raise
