@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.realtime, pytest.mark.models]
 
 ROOT = Path(__file__).parents[2]
 DESK = ROOT / "examples" / "text_agent.py"
+HAND_OVER = ROOT / "examples" / "hand_over_agents.py"
 COUNTER = ROOT / "tests" / "support" / "counting_agent.py"
 GREETING = 9.0
 """Seconds that the greeting is given before the question is asked."""
@@ -44,6 +45,7 @@ def agents(stack: Stack, file: Path, name: str, count: int = 1, **environment: s
         yield
 
 
+@pytest.mark.nightly
 def test_a_spoken_question_runs_a_tool_of_a_text_agent_and_is_answered(stack: Stack, tmp_path: Path) -> None:
     asked = say("A table for two on Tuesday, please.")
     microphone = write_microphone(tmp_path / "question.wav", silence(GREETING), asked, silence(30))
@@ -63,21 +65,37 @@ def test_a_spoken_question_runs_a_tool_of_a_text_agent_and_is_answered(stack: St
         wait_for(page, "window.antiphon.state === 'ended'")
 
 
-async def _call(stack: Stack) -> tuple[Peer, Listener]:
+async def _call(stack: Stack, agent: str = "counter", words: str = "Please count for me.") -> tuple[Peer, Listener]:
     """Tried again while the bridge does not know of the agent yet, or knows only that another test's is gone."""
     async with asyncio.timeout(30):
         while True:
             listener = Listener()
             peer = Peer(listener.audio, listener.message)
             try:
-                await peer.connect(stack.url, "counter")
+                await peer.connect(stack.url, agent)
             except CallError:
                 await peer.close()
                 await asyncio.sleep(0.2)
             else:
                 break
-    peer.speak((await asyncio.to_thread(spoken, ["Please count for me."], RATE))[0].tobytes())
+    peer.speak((await asyncio.to_thread(spoken, [words], RATE))[0].tobytes())
     return peer, listener
+
+
+@pytest.mark.nightly
+async def test_a_call_goes_from_one_text_agent_to_another_with_what_was_said(stack: Stack) -> None:
+    credentials = {
+        f"{name.upper()}_CREDENTIALS": stack.user(User("text_agent", name))["ANTIPHON_NATS_CREDENTIALS"]
+        for name in ("desk", "billing")
+    }
+    with agents(stack, HAND_OVER, "desk", **credentials):
+        peer, listener = await _call(stack, "desk", "Good morning, it is about my invoice.")
+        try:
+            await until(lambda: "putting you through" in _said(listener), 40)
+            await until(lambda: "Billing, good morning. You said" in _said(listener), 40)
+            assert "invoice" in _said(listener).partition("You said")[2]
+        finally:
+            await peer.close()
 
 
 def _said(listener: Listener) -> str:
@@ -102,6 +120,7 @@ async def test_a_process_that_dies_in_mid_answer_is_replaced_and_nothing_is_said
             await peer.close()
 
 
+@pytest.mark.nightly
 async def test_a_caller_who_speaks_stops_the_function_where_it_is(stack: Stack, tmp_path: Path) -> None:
     stop = (await asyncio.to_thread(spoken, ["Stop it, please, I have heard enough."], RATE))[0].tobytes()
     with agents(stack, COUNTER, "counter", NOTES=str(tmp_path), PAUSE="2"):  # it is at work for 20 s

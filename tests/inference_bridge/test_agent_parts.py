@@ -14,6 +14,7 @@ from support.virtual_conversation import VirtualConversation
 
 from antiphon.inference_bridge.agents import (
     ExpectAnswer,
+    GuessEndedError,
     HangUpAfterSpeech,
     OwnSpeech,
     SpokenPause,
@@ -222,6 +223,18 @@ async def test_a_guess_that_was_wrong_is_undone_before_the_agent_is_asked_again(
     ]
     assert call.ends == [("completed", "Thank you.")]
     assert call.agent.told == ["", "Thank you."]
+
+
+@pytest.mark.parametrize("wait", [0.05, 1.5], ids=["before the turn is over", "when it is"])
+async def test_a_guess_that_can_t_be_answered_to_its_end_is_asked_for_again_behind_its_words(
+    start: Start, wait: float
+) -> None:
+    call = start(["One moment. ", wait, GuessEndedError("no tools in a guess")], ["It is ten."], speculates=True)
+    await call.says("What time is it?", silence=1.0)
+    await asyncio.sleep(5)
+    asked = [(request.speculative, request.already_spoken) for request in call.agent.requests]
+    assert asked == [(True, ""), (False, "One moment. ")]
+    assert call.ends == [("completed", "One moment. It is ten.")]
 
 
 async def test_an_agent_that_wants_no_guesses_gets_none(start: Start) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,3 +152,13 @@ async def test_a_url_that_is_no_server_fails(caplog: pytest.LogCaptureFixture) -
     async with ToolEndpoint().running() as endpoint, tool_set(McpServer(name="s", url=f"{endpoint.url}/mcp")) as tools:
         assert tools.schemas() == []
     assert "MCP server s can't be used now" in caplog.text
+
+
+async def test_the_clock_of_the_examples_tells_the_time() -> None:
+    examples = Path(TESTS).parent / "examples"
+    (table,) = tomllib.loads((examples / "agents" / "clock.toml").read_text())["tools"]["mcp"]
+    used = {"command": sys.executable, "args": (str(examples / "mcp_clock_server.py"),), "timeout": 30}
+    async with tool_set(McpServer.model_validate({**table, **used})) as tools:
+        assert names(tools) == ["time_in"]
+        told = await tools.call("time_in", '{"zone": "Asia/Tokyo"}')
+    assert re.search(r"[0-2][0-9]:[0-5][0-9]", told.output), told

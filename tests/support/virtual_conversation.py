@@ -49,7 +49,7 @@ from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.runtime.agent_sessions.session_bus import ControlOutcome
 from antiphon.schemas import messages
 
-Part = ReplyPart | float
+Part = ReplyPart | float | Exception
 """What an agent says, or seconds that it waits."""
 
 
@@ -67,6 +67,8 @@ class Agent:
         for part in answer:
             if isinstance(part, float):
                 await asyncio.sleep(part)
+            elif isinstance(part, Exception):
+                raise part
             else:
                 yield part
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from antiphon.agent.tools import CallsTools, Tool, ToolError
+from antiphon.agent.tools import Tool, ToolError
 from antiphon.runtime.tools.definitions import HttpTool, McpServer
 from antiphon.runtime.tools.tool_set import ToolSet
 
@@ -18,7 +18,10 @@ class CallableTool(Protocol):
     def name(self) -> str:
         """As it is called."""
 
-    async def call(self, session: CallsTools, arguments: str | Mapping[str, Any]) -> Any:
+    def schema(self) -> dict[str, Any]:
+        """As the OpenAI realtime protocol has it in `session.tools`."""
+
+    async def call(self, session: object, arguments: str | Mapping[str, Any]) -> Any:
         """Run it; ToolError when it gives no result."""
 
 
@@ -76,7 +79,8 @@ class AllTools(Mapping[str, CallableTool]):
             return self._functions[name]
         if self._set is None or name not in self._set:
             raise KeyError(name)
-        return _ServerTool(name, self._set)
+        schema = next((each for each in self._set.schemas() if each["name"] == name), {"name": name})
+        return _ServerTool(name, schema, self._set)
 
     def __iter__(self) -> Iterator[str]:
         return iter([schema["name"] for schema in self.schemas()])
@@ -88,11 +92,14 @@ class AllTools(Mapping[str, CallableTool]):
 class _ServerTool:
     """One tool of the set. A value."""
 
-    def __init__(self, name: str, tools: ToolSet) -> None:
+    def __init__(self, name: str, schema: dict[str, Any], tools: ToolSet) -> None:
         self.name = name
-        self._tools = tools
+        self._schema, self._tools = schema, tools
 
-    async def call(self, session: CallsTools, arguments: str | Mapping[str, Any]) -> str:
+    def schema(self) -> dict[str, Any]:
+        return {"type": "function", **self._schema}
+
+    async def call(self, session: object, arguments: str | Mapping[str, Any]) -> str:
         try:
             text = arguments if isinstance(arguments, str) else json.dumps(dict(arguments))
         except (TypeError, ValueError) as error:

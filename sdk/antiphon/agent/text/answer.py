@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from antiphon.agent.pcm import SpeechInput, samples_of
 from antiphon.agent.registration import where_is
+from antiphon.agent.server_tools import CallableTool
 from antiphon.agent.text import actions
 from antiphon.agent.text.channel import Channel
 from antiphon.agent.text.chat_messages import NO_OUTPUT, add_call, add_output, chat_messages
@@ -20,7 +21,6 @@ from antiphon.agent.text.said_before import SaidBefore
 from antiphon.agent.text.speech_parts import speech_parts
 from antiphon.agent.text.tool_runs import NotInGuess, Outcome, ResultHook, ToolRuns
 from antiphon.agent.text.turn import Turn
-from antiphon.agent.tools import Tool
 from antiphon.schemas.messages import (
     AnyReplyPart,
     ReplyCall,
@@ -69,7 +69,7 @@ class Answer:
         request: ReplyRequest,
         function: Stream,
         of: Callable[..., Any],
-        tools: Mapping[str, Tool],
+        tools: Mapping[str, CallableTool],
         instructions: str = "",
         hook: ResultHook | None = None,
         otherwise: str = "",

@@ -13,12 +13,14 @@ from pydantic import ValidationError
 
 from antiphon.agent import process_life
 from antiphon.agent.registration import where_is
+from antiphon.agent.server_tools import AllTools
 from antiphon.agent.text import functions
 from antiphon.agent.text.answer import Answer
 from antiphon.agent.text.instance import STOP_SECONDS, Instance
 from antiphon.agent.text.turn import Turn
 from antiphon.agent.tools import Tool
 from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
+from antiphon.runtime.tools.definitions import HttpTool, McpServer
 from antiphon.schemas import subjects
 from antiphon.schemas.messages import (
     AnyReplyPart,
@@ -85,6 +87,7 @@ class TextAgent:
         """Answers at once."""
         self.tools: dict[str, Tool] = {}
         """By name: what `tool` has registered."""
+        self._all_tools = AllTools(self.tools)
         self._blocked_ms = blocked_ms
         self._silence = silence
         self._functions: dict[str, Callable[..., Any]] = {}
@@ -193,6 +196,15 @@ class TextAgent:
 
         return register if function is None else register(function)
 
+    def use(self, definition: HttpTool | McpServer) -> None:
+        """An HTTP request, or the tools of an MCP server, in `turn.tools` and for `turn.call`, beside the functions.
+
+        Call it before the agent serves. An MCP server's tools are there when it is connected, which it is while the
+        agent serves. Needs the extra `tools`. ValueError for a name twice, a secret that is not there, or a package
+        that is not installed.
+        """
+        self._all_tools.use(definition)
+
     def answer(self, request: ReplyRequest) -> AsyncGenerator[AnyReplyPart, None]:
         """The parts of one answer, without any connection: what a bridge gets. Closing it is an interruption.
 
@@ -209,7 +221,7 @@ class TextAgent:
             request,
             functions.stream_of(of),
             of,
-            self.tools,
+            self._all_tools,
             self._announced.instructions,
             self._functions.get("tool_result"),
             self._announced.greeting if event == "call_started" else "",
@@ -228,7 +240,7 @@ class TextAgent:
                 "leaving": leaving,
                 "greets": "call_started" in self._functions,
                 "silence_ms": silence,
-                "tools": list(self.tools),
+                "tools": list(self._all_tools)[:MAX_TOOLS],
             }
         )
 
@@ -274,10 +286,12 @@ class TextAgent:
         client = await process_life.connect(self.name, url, who)
         instance = self._instance = Instance(client, self, shown, self._blocked_ms / 1000)
         try:
+            await self._all_tools.start()
             await instance.start()
             yield
         finally:
             await instance.stop()
+            await self._all_tools.close()
             await client.close()
 
     def _register(self, decorator: str, function: Callable[..., Any] | None) -> Callable[..., Any]:

@@ -13,10 +13,11 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from antiphon.agent.events import ToolFailed, ToolResult
+from antiphon.agent.server_tools import CallableTool
 from antiphon.agent.text.actions import MAX_NAME, CallTool
 from antiphon.agent.text.channel import Channel
 from antiphon.agent.text.turn import Turn
-from antiphon.agent.tools import Tool, ToolError
+from antiphon.agent.tools import ToolError
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas.messages import AnyReplyPart, ReplyTool
 
@@ -51,7 +52,7 @@ class ToolRuns:
 
     def __init__(
         self,
-        tools: Mapping[str, Tool],
+        tools: Mapping[str, CallableTool],
         hook: ResultHook | None,
         parts: Channel[AnyReplyPart],
         still: Callable[[], AnyReplyPart],

@@ -161,6 +161,13 @@ ReplyPart = (
 """A piece of text, as small as the agent likes, or something to do besides speaking."""
 
 
+class GuessEndedError(Exception):
+    """A guess can't be answered to the end, because of a tool for instance: the agent is asked when the turn is over.
+
+    Raised by `Agent.reply` for a speculative request only.
+    """
+
+
 class Agent(Protocol):
     """One conversation.
 

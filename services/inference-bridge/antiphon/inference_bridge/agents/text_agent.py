@@ -16,7 +16,7 @@ from typing import Any, Final
 import nats.errors
 from nats.aio.client import Client
 
-from antiphon.inference_bridge.agents import OwnSpeech, ReplyPart, Request, Retracted
+from antiphon.inference_bridge.agents import GuessEndedError, OwnSpeech, ReplyPart, Request, Retracted
 from antiphon.inference_bridge.agents.profile import FailureSentences
 from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.replies.attempts import Answer, TooLongError
@@ -78,6 +78,8 @@ class RemoteTextAgent:
             log.warning("%s", error)
             yield f" {self._failures.too_long or phrase('too_long', request.language)}"
         except AnswerEndedError as error:
+            if request.speculative:
+                raise GuessEndedError(str(error)) from None
             log.warning("%s has no answer: %s", name, error)
             if not answer.is_final:
                 apology = self._failures.apology or phrase("apology", request.language)

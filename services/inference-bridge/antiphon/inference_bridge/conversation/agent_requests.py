@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from antiphon.inference_bridge.agents import OwnSpeech, ReplyPart, Request
+from antiphon.inference_bridge.agents import GuessEndedError, OwnSpeech, ReplyPart, Request
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
@@ -117,6 +117,8 @@ async def guarded(
                     log.warning("%s: an answer beyond %d characters is cut", session_id, MAX_REPLY)
                     return
                 yield part
+    except GuessEndedError:
+        raise
     except Exception:
         log.exception("%s: the agent failed", session_id)
         yield f" {trouble}"
@@ -134,13 +136,15 @@ class PreparedParts:
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
     ) -> None:
         self._parts = parts
-        self._queue: asyncio.Queue[ReplyPart | None] = asyncio.Queue(MAX_PREPARED)
+        self._queue: asyncio.Queue[ReplyPart | GuessEndedError | None] = asyncio.Queue(MAX_PREPARED)
         self._task = spawn(self._fill())
 
     async def stream(self) -> AsyncGenerator[ReplyPart, None]:
-        """What has come, and what still comes."""
+        """What has come, and what still comes; raises `GuessEndedError` where the parts did."""
         try:
             while (part := await self._queue.get()) is not None:
+                if isinstance(part, GuessEndedError):
+                    raise part
                 yield part
         finally:
             await self.close()
@@ -151,9 +155,13 @@ class PreparedParts:
         await asyncio.wait([self._task])
 
     async def _fill(self) -> None:
-        async with contextlib.aclosing(self._parts) as parts:
-            async for part in parts:
-                while isinstance(part, OwnSpeech) and self._queue.qsize() > MAX_PREPARED_SPEECH:  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK_AGAIN)  # its samples are large, and there may be none to take them
-                await self._queue.put(part)
-        await self._queue.put(None)
+        ended: GuessEndedError | None = None
+        try:
+            async with contextlib.aclosing(self._parts) as parts:
+                async for part in parts:
+                    while isinstance(part, OwnSpeech) and self._queue.qsize() > MAX_PREPARED_SPEECH:  # noqa: ASYNC110
+                        await asyncio.sleep(_LOOK_AGAIN)  # its samples are large, and there may be none to take them
+                    await self._queue.put(part)
+        except GuessEndedError as error:
+            ended = error
+        await self._queue.put(ended)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon.inference_bridge.agents import Agent, ReplyPart
+from antiphon.inference_bridge.agents import Agent, GuessEndedError, ReplyPart, Retracted
 from antiphon.inference_bridge.conversation.agent_requests import PreparedParts
 from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,24 @@ class _Guess:
     under: Circumstances
     agent_before: Any
     prepared: PreparedParts
+
+
+async def or_else(
+    guessed: AsyncGenerator[ReplyPart, None], ask: Callable[[str], AsyncGenerator[ReplyPart, None]]
+) -> AsyncGenerator[ReplyPart, None]:
+    """The guessed answer. Where it can't go on, `ask(said)` is: for an answer that goes on behind these words."""
+    said = ""
+    try:
+        async with contextlib.aclosing(guessed) as parts:
+            async for part in parts:
+                said = "" if isinstance(part, Retracted) else said + part if isinstance(part, str) else said
+                yield part
+        return
+    except GuessEndedError as error:
+        log.info("the guess is asked for again: %s", error)
+    async with contextlib.aclosing(ask(said)) as rest:
+        async for part in rest:
+            yield part
 
 
 class GuessedAnswers:

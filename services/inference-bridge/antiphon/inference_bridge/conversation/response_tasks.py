@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
 from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
-from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers
+from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers, or_else
 from antiphon.inference_bridge.conversation.played_ledgers import PlayedLedgers
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
@@ -275,7 +276,8 @@ class ResponseTasks:
         rid = record.response.rid
         outcome: events.Outcome = "failed"
         try:
-            parts = await self._guessed(record) or self._parts(record)
+            guessed = await self._guessed(record)
+            parts = self._parts(record) if guessed is None else or_else(guessed, partial(self._parts, record))
             if not record.gate.is_set():
                 prepared = PreparedParts(parts, self._spawn)
                 try:
@@ -317,7 +319,8 @@ class ResponseTasks:
         under = Circumstances(self._settings(), len(self._realtime.conversation.items))
         return await self._guesses.take(record.response, under)
 
-    def _parts(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None]:
+    def _parts(self, record: ResponseRecord, said: str = "") -> AsyncGenerator[ReplyPart, None]:
+        """The agent's answer. `said`: its beginning, which was spoken already."""
         response = record.response
         if response.fixed:
             return fixed_parts(response.fixed)
@@ -335,6 +338,7 @@ class ResponseTasks:
             self._session,
             self._profile.reads_events,
         )
+        request = replace(request, already_spoken=said)
         trouble = self._profile.failures.apology or phrase("trouble", self.language)
         return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, trouble)
 
