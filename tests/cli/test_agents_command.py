@@ -34,7 +34,7 @@ CHAT = '[chat]\nurl = "http://127.0.0.1:11434/v1"\nmodel = "tiny"\n'
 def test_the_examples_have_no_mistakes(capsys: pytest.CaptureFixture[str]) -> None:
     folder = ROOT / "examples" / "agents"
     assert main(["agents", "check", str(folder)]) == 0
-    assert capsys.readouterr().out == "desk, night: no mistakes\n"
+    assert capsys.readouterr().out == "clock, desk, night: no mistakes\n"
 
 
 @pytest.mark.pure

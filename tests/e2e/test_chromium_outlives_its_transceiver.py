@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -192,7 +193,8 @@ def test_a_browser_s_call_outlives_a_killed_transceiver_and_an_ice_restart(stack
         exchange(page, bus, session_id, "at last")
 
         ours = [text for text in bus.texts if text and text.startswith("up ")]
-        assert ours == ["up before", "up meanwhile", "up after", "up at last"]
+        # One whose acknowledgement was not sent yet when the process was killed reaches the agent twice.
+        assert [text for text, _ in itertools.groupby(ours)] == ["up before", "up meanwhile", "up after", "up at last"]
         theirs = [text for text in page.evaluate("texts") if text.startswith("down ")]
         assert theirs == ["down before", "down after", "down at last"]
         assert not any(isinstance(event, messages.Ended) for event in bus.events)

@@ -37,11 +37,12 @@ def desk(tool: str) -> TextAgent:
     return agent
 
 
-async def test_an_http_request_is_a_tool_of_a_text_agent() -> None:
+async def test_an_http_request_is_a_tool_of_a_text_agent(nats_url: str) -> None:
     async with ToolEndpoint().running() as endpoint:
         agent = desk("tables")
         agent.use(HttpTool(name="tables", url=f"{endpoint.url}/tables"))
-        parts = await parts_of(agent, request("Is there a table?"))
+        async with agent.serving(nats_url):
+            parts = await parts_of(agent, request("Is there a table?"))
     assert spoken(parts) == '{"table": 4}'
     runs = [part for part in parts if isinstance(part, ReplyTool)]
     assert [(run.name, run.output, run.failed) for run in runs] == [
