@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,11 +94,13 @@ async def test_a_call_goes_from_one_text_agent_to_another_with_what_was_said(sta
         for name in ("desk", "billing")
     }
     with agents(stack, HAND_OVER, "desk", 1, **credentials):
-        peer, listener = await _call(stack, "desk", "Good morning, it is about my invoice.")
+        peer, listener = await _call(stack, "desk", "I would like to pay my bill, please.")
         try:
             await until(lambda: "putting you through" in _said(listener), 40)
             await until(lambda: "Billing, good morning." in _said(listener), 40)
-            await until(lambda: "invoice" in _said(listener).partition("You said")[2], 20)
+            await until(
+                lambda: {"pay", "bill"} & set(re.findall("[a-z]+", _said(listener).partition("You said")[2])), 20
+            )
         finally:
             await peer.close()
 
