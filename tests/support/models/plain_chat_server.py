@@ -26,6 +26,8 @@ class ChatServer:
         self.status = 200
         self.error = ""
         """Said with a status other than 200."""
+        self.refuses = ""
+        """A field of a request with which it is refused, status 400; empty: none."""
         self.silent: asyncio.Event | None = None
         """Nothing is answered before it is set."""
         self.stalls = False
@@ -65,14 +67,17 @@ class ChatServer:
         (self.requests if streams else self.checks).append(request)
         if self.silent:
             await self.silent.wait()
-        kind = "text/event-stream" if self.status == 200 and streams else "application/json"
-        writer.write(f"HTTP/1.1 {self.status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
-        if self.status == 200 and not streams:
+        status, error = self.status, self.error
+        if self.refuses and self.refuses in request:
+            status, error = 400, f"Unrecognized request argument supplied: {self.refuses}"
+        kind = "text/event-stream" if status == 200 and streams else "application/json"
+        writer.write(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
+        if status == 200 and not streams:
             message = {"role": "assistant", "content": "Hi"}
             whole = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
             whole["choices"] = [{"index": 0, "message": message, "finish_reason": "length"}]
             writer.write(json.dumps(whole).encode())
-        elif self.status == 200:
+        elif status == 200:
             following = self.replies.pop(0) if self.replies else None
             for piece in self.pieces if following is None else ():
                 chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -83,8 +88,8 @@ class ChatServer:
                 writer.write(f"data: {json.dumps(whole)}\n\n".encode())
             if not self.stalls:
                 writer.write(b"data: [DONE]\n\n")
-        elif self.error:
-            writer.write(json.dumps({"error": {"message": self.error}}).encode())
+        elif error:
+            writer.write(json.dumps({"error": {"message": error}}).encode())
         await writer.drain()
         if self.stalls and streams:
             await reader.read()
