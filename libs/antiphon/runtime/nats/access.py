@@ -23,10 +23,11 @@ _JWT = re.compile(r"-+BEGIN NATS USER JWT-+\s+(\S+)\s+-+END NATS USER JWT-+")
 _SEED_OF_CREDS = re.compile(r"-+BEGIN USER NKEY SEED-+\s+(\S+)\s+-+END USER NKEY SEED-+")
 _SEED = re.compile(r"^S[A-Z0-9]+$")
 AGENT_INBOXES: Final = "_INBOX_agent"
+"""Inboxes of plug-ins are below it, the name as a token of its own: services answer to `_INBOX_agent.*.>`."""
 _AGENTS: Final = ("agent", "text_agent", "shadow")
+"""Roles of plug-ins."""
 REPLY_INBOXES: Final = "_INBOX_reply"
 """`<this>.<agent>.<token>`: where bridges receive the answers of a text agent, which may publish nowhere else."""
-"""Inboxes of plug-ins are below it, the name as a token of its own: services answer to `_INBOX_agent.*.>`."""
 PREFIX: Final = "ANTIPHON_NATS"
 """Of the variables for the region's NATS."""
 HUB_PREFIX: Final = "ANTIPHON_HUB_NATS"
