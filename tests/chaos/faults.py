@@ -12,6 +12,9 @@ SERVICES: Final = ("relay", "transceiver", "signaling", "inference-bridge", "ech
 PARTS: Final = (*SERVICES, "nats")
 CONSENT: Final = 20.0
 """A call bears a silence of its client of 30 s (`antiphon.transceiver.ice.consent`); beyond this, it may end."""
+AGENT_GRACE: Final = 9.0
+"""A call whose only agent is silent gets an apology after 10 s and a hang-up
+(`antiphon.runtime.agent_sessions.abandoned`); beyond this, it may end."""
 
 
 class Kind(NamedTuple):
@@ -28,13 +31,17 @@ class Kind(NamedTuple):
     """Parts on which it may end calls at any length."""
     silences: tuple[str, ...] = ()
     """Parts on which it keeps packets of the client from the session: above `CONSENT` seconds a call may end."""
+    stills: tuple[str, ...] = ()
+    """Parts on which it keeps the agent from its calls: above `AGENT_GRACE` seconds these may end."""
 
 
 KINDS: Final = {
     "kill": Kind(PARTS, weight=3),
     # A transceiver that ends in order and has no other beside it tells its clients to call again.
     "terminate": Kind(PARTS, weight=3, ends_calls_of=("transceiver",)),
-    "stop": Kind((*PARTS, "everything"), 0.4, 30.0, weight=3, silences=("relay", "transceiver", "everything")),
+    "stop": Kind(
+        (*PARTS, "everything"), 0.4, 30.0, weight=3, silences=("relay", "transceiver", "everything"), stills=("echo",)
+    ),
     # Stopped and continued forty times a second: a machine that has too little time for it.
     "stutter": Kind((*PARTS, "everything"), 0.5, 5.0),
     "cut": Kind(("nats", "tunnel", "client"), 0.4, 12.0, weight=2, silences=("tunnel", "client")),
@@ -65,7 +72,9 @@ class Fault(NamedTuple):
     def calls_survive(self) -> bool:
         """Running calls have to be there afterwards."""
         kind = KINDS[self.kind]
-        return self.part not in kind.ends_calls_of and not (self.part in kind.silences and self.seconds > CONSENT)
+        borne = {CONSENT: kind.silences, AGENT_GRACE: kind.stills}
+        too_long = any(self.part in parts and self.seconds > seconds for seconds, parts in borne.items())
+        return self.part not in kind.ends_calls_of and not too_long
 
 
 def draw(seed: int, count: int, longest: float = 30.0) -> list[Fault]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,7 +27,8 @@ class Held(NamedTuple):
     leader: int
     """The process id of the first one; a restart changes it."""
     processes: int
-    descriptors: int
+    descriptors: Counter[str]
+    """How many of each: the path of a file, "socket", "pipe"."""
     threads: int
     memory: int
     """Resident bytes that are no file's."""
@@ -56,16 +59,26 @@ def held(stack: Stack, part: str) -> Held:
     """Of all processes of a part, at this moment."""
     first = leader(stack, part)
     pids = group(first)
-    descriptors = threads = memory = 0
+    descriptors: Counter[str] = Counter()
+    threads = memory = 0
     for pid in pids:
         with contextlib.suppress(OSError):  # one that ends meanwhile
-            descriptors += len(os.listdir(f"/proc/{pid}/fd"))
+            descriptors += _descriptors(pid)
             threads += len(os.listdir(f"/proc/{pid}/task"))
             status = dict(
                 line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
             )
             memory += int(status.get("RssAnon", "0 kB").split()[0]) << 10
     return Held(first, len(pids), descriptors, threads, memory)
+
+
+def _descriptors(pid: int) -> Counter[str]:
+    """See `Held.descriptors`; one that is closed meanwhile is left out."""
+    found: Counter[str] = Counter()
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[re.sub(r":\[\d+\]$", "", os.readlink(f"/proc/{pid}/fd/{entry}"))] += 1
+    return found
 
 
 def address_space(pid: int) -> int:
@@ -84,9 +97,12 @@ def differences(before: Mapping[str, Held], now: Mapping[str, Held]) -> list[str
         if new is None:
             found.append(f"{part} does not run")
             continue
+        if new.descriptors.total() > old.descriptors.total():
+            more = ", ".join(sorted((new.descriptors - old.descriptors).elements()))
+            found.append(f"{part}: {new.descriptors.total()} descriptors, {old.descriptors.total()} before ({more})")
         found += [
             f"{part}: {getattr(new, name)} {name}, {getattr(old, name)} before"
-            for name in ("processes", "descriptors", "threads")
+            for name in ("processes", "threads")
             if getattr(new, name) > getattr(old, name) + (SPARE_THREADS if name == "threads" else 0)
         ]
         if new.memory > old.memory * 1.1 + (8 << 20):

@@ -114,6 +114,11 @@ class Run:
                         running[-1] = call = Call()
         self._calls = running
 
+    async def _replace_calls(self) -> None:
+        """Hang up all that run; `_complete_calls` places new ones."""
+        await asyncio.gather(*(call.close() for call in self._calls))
+        self._calls = []
+
     async def strike(self, fault: Fault) -> Outcome:
         """One fault, and what follows."""
         loop, problems = asyncio.get_running_loop(), []
@@ -134,6 +139,9 @@ class Run:
                 if (call.listener.last_audible or 0) < loop.time() - 1:
                     await call.close()
                     call.peer.closed.set()
+        if not fault.calls_survive:
+            # One that seems well may be about to end (after an apology, say): the next fault would be blamed for it.
+            await self._replace_calls()
         await self._complete_calls()
         baseline, left = await self._until_baseline()
         problems += left
@@ -161,8 +169,7 @@ class Run:
             if left and passed > RENEWED_AFTER and not renewed:
                 # Calls that were taken over keep the socket of the process that died, for as long as they run.
                 renewed = True
-                await asyncio.gather(*(call.close() for call in self._calls))
-                self._calls = []
+                await self._replace_calls()
                 await self._complete_calls()
             if not left or passed > BASELINE_WITHIN:
                 return passed, left

@@ -93,7 +93,7 @@ async def report(stack: Stack, soak: Soak, began: float) -> None:
     while True:
         await asyncio.sleep(60)
         parts = "  ".join(
-            f"{part} {each.memory >> 20} MiB {each.descriptors} fd" for part, each in everything(stack).items()
+            f"{part} {each.memory >> 20} MiB {each.descriptors.total()} fd" for part, each in everything(stack).items()
         )
         minutes = (time.monotonic() - began) / 60
         print(f"{minutes:5.0f} min  {soak.calls} calls, {len(soak.failures)} failed  {parts}", flush=True)

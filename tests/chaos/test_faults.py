@@ -34,6 +34,8 @@ def test_no_fault_is_longer_than_asked_for_or_strikes_where_its_kind_does_not() 
         (Fault("stop", "relay", 7), True),
         (Fault("stop", "relay", 25), False),
         (Fault("stop", "signaling", 30), True),
+        (Fault("stop", "echo", 7), True),
+        (Fault("stop", "echo", 18), False),
     ],
 )
 def test_calls_have_to_survive_what_does_not_keep_the_client_away_for_long(fault: Fault, survive: bool) -> None:
