@@ -83,7 +83,7 @@ WILD: Final = (
 WALKED: Final = (*EVERYBODY, *AT_THE_HUB, TEXT_AGENT)
 ROLES_OF: Final = {user.title: user for user in WALKED if user.role != "leaf"}
 INBOXES: Final = {
-    title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "text_agent", "shadow") else f"_INBOX_{user.role}"
     for title, user in ROLES_OF.items()
 }
 
