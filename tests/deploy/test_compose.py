@@ -34,7 +34,7 @@ def test_every_setting_of_the_bridge_is_passed_on_and_keeps_its_default() -> Non
     [
         ("relay", {"ANTIPHON_RELAY_REGION", "ANTIPHON_RELAY_PLACE"}),
         ("transceiver", {"ANTIPHON_REGION", "ANTIPHON_PLACE"}),
-        ("signaling", {"ANTIPHON_REGION", "ANTIPHON_PLACE_HEADERS"}),
+        ("signaling", {"ANTIPHON_REGION", "ANTIPHON_REGION_URLS", "ANTIPHON_PLACE_HEADERS"}),
     ],
 )
 def test_where_the_stack_stands_is_passed_on(service: str, variables: set[str]) -> None:

@@ -41,7 +41,7 @@ def test_the_demo_clinic_greets_for_the_concierge_alone(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
-    clinic = greeting_of(load_agent_class("antiphon.demo.concierge.Concierge"))
+    clinic = greeting_of(load_agent_class("antiphon.demo.concierge.scripted.Concierge"))
     of_agent = NEUTRAL_GREETING if settings.has_language_model else clinic
     assert settings.greeting_text(of_agent) == greeting
 

@@ -17,27 +17,33 @@ from nats.aio.msg import Msg
 from support.processes.nats_roles import AT_THE_HUB, EVERYBODY, GuardedNats, guarded_nats
 
 from antiphon.runtime.nats import connection
-from antiphon.runtime.nats.permissions import User
+from antiphon.runtime.nats.permissions import ROLES, User
 from antiphon.runtime.nats.stores import STORES
+from antiphon.schemas.subjects import SUBJECTS
 
 pytestmark = pytest.mark.process
 
 SESSION_PARTS: Final = ("audio.in", "audio.out", "data.in", "data.out", "event", "control")
+SERVICES: Final = ("relay", "transceiver", "signaling", "agent", "worker")
 A: Final = "antiphon.v1."
+TEXT_AGENT: Final = User("text_agent", "words")
 
 
 def _subjects() -> list[str]:
     """One of each kind: of the role's own and of another agent, relay, cluster."""
     found = [f"{A}session.{agent}.s1.{part}" for agent in ("echo", "theirs", "concierge") for part in SESSION_PARTS]
-    found += [f"{A}call.s1.{what}" for what in ("attach", "open", "hang_up", "status")]
+    found += [f"{A}call.s1.{what}" for what in ("attach", "open", "hang_up", "status", "transfer")]
+    found += [f"{A}timeline.s1", f"{A}ended.s1", f"{A}webhook.call", f"{A}calls.list"]
+    found += [f"{A}drain.antiphon-{service}.x" for service in SERVICES]
     for cluster in (0, 1):
         found += [f"{A}transceiver.{cluster}.1.{what}" for what in ("announce", "open", "take_over", "adopt", "drain")]
         found += [f"{A}cluster.{cluster}.{what}" for what in ("moved", "call.s1.open", "call.s1.status")]
         found += [f"{A}copy.{cluster}.store"]
     found += [f"{A}relay.{name}.{what}" for name in ("mine", "theirs") for what in ("announce", "stats")]
-    for agent in ("echo", "theirs", "concierge", "ear"):
-        found += [f"{A}agent.{agent}.{what}" for what in ("claim", "claim.i1", "beat")]
-    return [*found, f"{A}worker.stt", f"{A}flow.find", "$SYS.REQ.SERVER.PING", "another.subject"]
+    for agent in ("echo", "theirs", "concierge", "ear", "words"):
+        found += [f"{A}agent.{agent}.{what}" for what in ("claim", "claim.i1", "beat", "announce", "reply")]
+    found += ["_INBOX_reply.words.x.y", "_INBOX_reply.theirs.x.y"]
+    return [*found, f"{A}worker.stt", f"{A}worker.llm", f"{A}flow.find", "$SYS.REQ.SERVER.PING", "another.subject"]
 
 
 def _stored() -> list[str]:
@@ -74,9 +80,10 @@ WILD: Final = (
     f"{A}call.>", "_INBOX.>", "*.>", "$KV.>", "$KV.antiphon-leases.>", "$KV.antiphon-sessions.>", "$JS.>",
     "$JS.EVENT.>", "$SYS.>", "$SRV.>",
 )  # fmt: skip
-ROLES_OF: Final = {user.title: user for user in (*EVERYBODY, *AT_THE_HUB) if user.role != "leaf"}
+WALKED: Final = (*EVERYBODY, *AT_THE_HUB, TEXT_AGENT)
+ROLES_OF: Final = {user.title: user for user in WALKED if user.role != "leaf"}
 INBOXES: Final = {
-    title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "shadow") else f"_INBOX_{user.role}"
+    title: f"_INBOX_agent.{user.name}" if user.role in ("agent", "text_agent", "shadow") else f"_INBOX_{user.role}"
     for title, user in ROLES_OF.items()
 }
 
@@ -89,7 +96,10 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.DIRECT.GET.KV_antiphon-flows.$KV.*", "$JS.API.DIRECT.GET.KV_antiphon-transceivers.$KV.*",
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers",
         ],
-        [f"{A}relay.*.announce", f"{A}relay.mine.stats", f"{A}transceiver.?.1.announce", f"{A}cluster.?.moved"],
+        [
+            f"{A}relay.*.announce", f"{A}relay.mine.stats", f"{A}transceiver.?.1.announce", f"{A}cluster.?.moved",
+            f"{A}drain.antiphon-relay.x",
+        ],
     ),
     "transceiver": (
         [
@@ -105,14 +115,14 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
             "$JS.API.STREAM.INFO.KV_antiphon-sessions",
             "$KV.antiphon-prepared.0.1", "$JS.API.DIRECT.GET.KV_antiphon-prepared.$KV.antiphon-prepared.0.1",
-            "$KV.antiphon-limits.prepared.s1",
+            "$KV.antiphon-limits.prepared.s1", f"{A}timeline.s1", f"{A}ended.s1", f"{A}webhook.call",
         ],
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}call.s1.*",
             f"{A}session.[*].[*].[*].out",
             f"{A}transceiver.?.1.announce", f"{A}transceiver.0.1.open", f"{A}transceiver.0.1.take_over",
             f"{A}transceiver.0.1.adopt", f"{A}relay.*.announce", f"{A}flow.find", f"{A}cluster.0.call.s1.*",
-            f"{A}copy.0.store",
+            f"{A}copy.0.store", f"{A}calls.list", f"{A}drain.antiphon-transceiver.x",
         ],
     ),
     "signaling": (
@@ -124,26 +134,28 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.STREAM.INFO.KV_antiphon-transceivers", "$JS.API.STREAM.INFO.KV_antiphon-relays",
             "$JS.API.STREAM.INFO.KV_antiphon-limits",
             "$JS.API.CONSUMER.MSG.NEXT.antiphon-webhooks.c", "$JS.ACK.antiphon-webhooks.c.*",
+            f"{A}calls.list", f"{A}drain.antiphon-*.x",
         ],
         [
             f"{A}session.*.s1.data.out", f"{A}session.*.s1.event", f"{A}session.[*].[*].event",
-            f"{A}transceiver.?.1.announce", f"{A}relay.*.announce",
+            f"{A}transceiver.?.1.announce", f"{A}relay.*.announce", f"{A}drain.antiphon-signaling.x",
         ],
     ),
     "websocket": (
         [
             f"{A}session.*.s1.audio.in", f"{A}session.*.s1.data.in", f"{A}session.*.s1.event",
             f"{A}agent.*.claim", f"{A}agent.*.claim.i1", "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*",
+            f"{A}timeline.s1", f"{A}ended.s1", f"{A}webhook.call",
         ],
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}call.s1.*", f"{A}session.[*].[*].[*].out",
-            f"{A}cluster.?.call.s1.*",
+            f"{A}cluster.?.call.s1.*", f"{A}calls.list",
         ],
     ),
     "bridge-concierge": (
         [
             f"{A}session.*.s1.*.out", f"{A}session.*.s1.control", f"{A}agent.*.beat",
-            f"{A}agent.*.claim.i1", f"{A}worker.stt", "$KV.antiphon-leases.*.s1",
+            f"{A}agent.*.claim.i1", f"{A}worker.*", f"{A}agent.*.reply", "$KV.antiphon-leases.*.s1",
             "$JS.API.DIRECT.GET.KV_antiphon-leases.$KV.*", "$JS.API.STREAM.INFO.KV_antiphon-leases",
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.*.s1",
             "$JS.API.CONSUMER.CREATE.antiphon-recent-audio.c.antiphon.v1.session.*.s1.audio.in",
@@ -151,18 +163,20 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
         [
             f"{A}session.*.s1.*.in", f"{A}session.*.s1.event", f"{A}session.[*].[*].audio.in",
             f"{A}session.[*].[*].event", f"{A}agent.*.claim", f"{A}agent.*.claim.i1", f"{A}agent.[*].claim",
-            f"{A}agent.*.beat",
+            f"{A}agent.*.beat", f"{A}agent.*.announce", "_INBOX_reply.*", f"{A}drain.antiphon-agent.x",
         ],
     ),
-    "worker": ([], [f"{A}worker.stt"]),
-    "operator": ([f"{A}relay.*.stats", f"{A}call.s1.hang_up"], [
+    "worker": ([], [f"{A}worker.*", f"{A}drain.antiphon-worker.x"]),
+    "operator": ([f"{A}relay.*.stats", f"{A}call.s1.hang_up", f"{A}calls.list", f"{A}drain.antiphon-*.x"], [
+        f"{A}agent.*.announce",
         f"{A}transceiver.?.1.announce", f"{A}relay.*.announce", f"{A}agent.*.beat", f"{A}session.*.s1.event",
         f"{A}session.[*].[*].event",
     ]),
     "recorder": ([], [
         f"{A}session.*.s1.audio.*", f"{A}session.*.s1.data.*", f"{A}session.*.s1.event", f"{A}session.[*].[*].event",
-        f"{A}session.[*].[*].audio.in",
+        f"{A}session.[*].[*].audio.in", f"{A}timeline.s1", f"{A}ended.s1",
     ]),
+    "text_agent-words": ([f"{A}agent.words.announce", "_INBOX_reply.words.x.y"], [f"{A}agent.words.reply"]),
     "agent-echo": (
         [
             f"{A}session.echo.s1.*.out", f"{A}session.echo.s1.control", f"{A}agent.echo.beat",
@@ -173,7 +187,7 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
         ],
         [
             f"{A}session.echo.s1.*.in", f"{A}session.echo.s1.event", f"{A}agent.echo.claim", f"{A}agent.echo.claim.i1",
-            f"{A}agent.echo.beat",
+            f"{A}agent.echo.beat", f"{A}drain.antiphon-agent.x",
         ],
     ),
     "shadow-ear": (
@@ -186,7 +200,10 @@ MAY: Final[dict[str, tuple[list[str], list[str]]]] = {
             "$JS.API.CONSUMER.CREATE.KV_antiphon-leases.c.$KV.antiphon-leases.echo.s1",
             "$JS.API.CONSUMER.CREATE.antiphon-recent-audio.c.antiphon.v1.session.echo.s1.audio.in",
         ],
-        [f"{A}session.echo.s1.*.in", f"{A}session.echo.s1.event", f"{A}agent.ear.beat"],
+        [
+            f"{A}session.echo.s1.*.in", f"{A}session.echo.s1.event", f"{A}agent.ear.beat",
+            f"{A}drain.antiphon-agent.x",
+        ],
     ),
     "hub_relay-eu": (
         [
@@ -238,7 +255,7 @@ ANSWERS: Final = {
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedNats]:
-    with guarded_nats(tmp_path_factory.mktemp("nats"), [*EVERYBODY, *AT_THE_HUB]) as running:
+    with guarded_nats(tmp_path_factory.mktemp("nats"), WALKED) as running:
         yield running
 
 
@@ -259,6 +276,20 @@ async def _refused(server: GuardedNats, user: User, verb: str, subjects: list[st
             await client.flush()
             found |= {subject for done, subject in client.refused if done == verb}
     return found
+
+
+def test_the_walk_has_a_subject_of_each_row() -> None:
+    walked = [each.split(".") for each in _subjects()]
+
+    def is_walked(pattern: str) -> bool:
+        parts = pattern.split(".")
+        return any(
+            len(each) == len(parts) and all(p.startswith("<") or p == got for p, got in zip(parts, each, strict=True))
+            for each in walked
+        )
+
+    assert not [name for name, row in SUBJECTS.items() if not is_walked(row.pattern)]
+    assert {user.role for user in ROLES_OF.values()} == set(ROLES) - {"leaf"}
 
 
 @pytest.mark.parametrize("title", MAY)

@@ -15,6 +15,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from antiphon.schemas.messages import Opened, Place, Refused, RelayAnnouncement, TransceiverAnnouncement
+from antiphon.signaling.placement.region_urls import read_region_urls
+
+URLS: Final = "eu=https://voice-eu.example.net/"
 
 pytestmark = pytest.mark.process
 
@@ -66,7 +69,9 @@ def of_this_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with nats_server(tmp_path_factory.mktemp("nats")) as url:
         stand_ins = StandIns(url)
         try:
-            with signaling_process(url, ANTIPHON_REGION="us", ANTIPHON_CLUSTER="2") as service:
+            with signaling_process(
+                url, ANTIPHON_REGION="us", ANTIPHON_CLUSTER="2", ANTIPHON_REGION_URLS=URLS
+            ) as service:
                 found = World(url, stand_ins, service)
                 yield found
                 found.http.close()
@@ -201,12 +206,22 @@ def test_the_relays_after_an_ice_restart_reach_the_calls_cluster(world: World) -
 def test_a_call_of_another_region_is_hung_up_and_its_side_channel_is_there(world: World) -> None:
     location = world.call("?region=eu").headers["location"]
     session_id = location.rsplit("/")[-1]
-    with pytest.raises(InvalidStatus) as refused:
-        connect(f"{world.service.url.replace('http', 'ws')}/v1/realtime?call_id={session_id}", proxy=None)
-    assert refused.value.response.status_code == 421
-    assert refused.value.response.headers["Antiphon-Region"] == "eu"
+    for path in (f"/v1/realtime?call_id={session_id}", f"/v1/live/sessions/{session_id}/attach?a=%0A"):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(f"{world.service.url.replace('http', 'ws')}{path}", proxy=None)
+        assert refused.value.response.status_code == 307
+        assert refused.value.response.headers["Antiphon-Region"] == "eu"
+        assert refused.value.response.headers["Location"] == f"wss://voice-eu.example.net{path}"
     assert world.http.post(f"{location}/hangup").status_code == 200
     assert world.eu.hung_up == [session_id]
+
+
+@pytest.mark.parametrize(
+    "text", ["eu", "=https://a.example", "eu=ftp://a.example", "eu=https://", "eu=https://a,eu=https://b", "eu=//a"]
+)
+def test_a_region_without_an_address_of_its_signaling_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="ANTIPHON_REGION_URLS"):
+        read_region_urls(text)
 
 
 def test_the_wish_for_a_copy_reaches_the_transceiver(world: World) -> None:

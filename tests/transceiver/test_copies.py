@@ -221,3 +221,34 @@ async def test_an_agents_lease_is_free_when_its_call_answers_in_the_second_regio
                 asked = control(both.client, "echo", session_id, messages.Flush(generation=1))
                 assert await asked is ControlOutcome.DONE
     await freed.stop()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.nightly
+async def test_a_call_that_was_adopted_goes_on_in_a_third_cluster(nats_url: str, tmp_path: Path) -> None:
+    async with two_clusters(nats_url, tmp_path / "copy-of-1", tmp_path / "copy-of-2") as clusters:
+        caller, line = await clusters.place()
+        await clusters.has_copy(line)
+        first = caller.owner
+        async with Conversation(clusters, caller, line) as talk:
+            for lost in (1, 2):
+                clusters.by_cluster[lost].kill()
+                await clusters.until(lambda lost=lost: caller.owner[0] == lost + 1, "its move is announced", 20)  # type: ignore[misc,index]
+                await talk.goes_on()
+                if lost == 1:
+                    await clusters.until_copy_of(line, 2)
+            repeated = len([moved for moved in clusters.moves if moved.move.old == first])
+            caller.peer.check()
+
+            def answered() -> bool:
+                return any(datagram.startswith(b"\x01\x01") for datagram in caller.sent[3])
+
+            await clusters.until(answered, "cluster 3 knows the password of cluster 1's user name")
+            await clusters.until(
+                lambda: len([moved for moved in clusters.moves if moved.move.old == first]) > repeated,
+                "relays are told of the first move still",
+            )
+        assert_no_index_of_both(caller)
+        rtp = [indices(caller.sent[cluster])[0] for cluster in (1, 2, 3)]
+        assert rtp[2]
+        assert not rtp[2] & (rtp[0] | rtp[1])
+        assert (await clusters.control(line, messages.HangUp())).ok

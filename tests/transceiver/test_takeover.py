@@ -226,16 +226,43 @@ async def test_a_call_survives_one_process_after_the_other(several: Several) -> 
     assert b'"type":"opened"' in answer.data, "its ICE can be restarted as well"
 
 
+def counter_of(packet: bytes) -> tuple[str, bytes]:
+    """What a packet's keystream goes by: SSRC and index of SRTP or SRTCP, or the number of a DTLS record."""
+    if 19 < packet[0] < 64:
+        return "DTLS", packet[3:11]
+    if 64 <= packet[1] & 127 < 96:
+        return "SRTCP", packet[4:8] + packet[-14:-10]
+    return "SRTP", packet[8:12] + packet[2:4]
+
+
 @pytest.mark.nightly
-async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(several: Several) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 65.0], ids=["until it is taken over", "beyond all that NATS keeps"])
+async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(
+    several: Several, seconds: float
+) -> None:
     first = await several.spawn()
     second = await several.spawn()
     peer, line = await several.call_on(first.slot)
+    sealed: dict[tuple[str, bytes], set[bytes]] = {}
+    receive = peer.receive
+
+    def noted(packet: bytes) -> None:
+        if packet[0] > 3:
+            sealed.setdefault(counter_of(packet), set()).add(packet)
+        receive(packet)
+
+    peer.receive = noted  # type: ignore[method-assign]
+    await talk_and_write(several, peer, line, "before")
     identity = (first.cluster, first.slot, first.epoch)
+    stopped = time.monotonic()
     os.kill(several.processes[0].pid, signal.SIGSTOP)
     try:
         await several.until(lambda: several.endpoints[identity].holder == second.holder, "the other takes over", 20)
         await talk_and_write(several, peer, line, "meanwhile")
+        while time.monotonic() < stopped + seconds:  # time itself is what is tried here
+            await asyncio.sleep(1)
+            await several.say(line, speech(0.5, generation=max(frame.generation for frame in line.frames)))
+        await several.say(line, speech(3.0, generation=max(frame.generation for frame in line.frames)))
     finally:
         os.kill(several.processes[0].pid, signal.SIGCONT)
     await several.until(
@@ -244,6 +271,8 @@ async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_w
     )
     await talk_and_write(several, peer, line, "afterwards")
     assert line.ended is None
+    assert {kind for kind, _ in sealed} == {"SRTP", "SRTCP", "DTLS"}
+    assert not [counter for counter, packets in sealed.items() if len(packets) > 1], "no counter is used twice"
     await several.call_on(max(key[1] for key, said in several.endpoints.items() if said.holder == first.holder))
 
 

@@ -51,6 +51,8 @@ class Moved:
     then: Address
     gap: float
     """Between two moments at which the page had received more, s."""
+    noticed: float
+    """Of the gap: until the page began to move, s."""
 
 
 def move_of_a_killed_ingress(scratch: Path, near: Region) -> Moved:
@@ -71,8 +73,9 @@ def move_of_a_killed_ingress(scratch: Path, near: Region) -> Moved:
         before = page.evaluate("arrivals.length")
         wait_for(page, f"arrivals.length > {before} + 40")
         times = [at for at, _ in _arrivals(page)]
-        gap = max(later - earlier for earlier, later in itertools.pairwise(times)) / 1000
-        moved = Moved(page.evaluate("served"), first, _used(page), gap)
+        began, ended = max(itertools.pairwise(times), key=lambda pair: pair[1] - pair[0])
+        noticed = next(told["at"] for told in page.evaluate("told") if told["type"] == "moved") - began
+        moved = Moved(page.evaluate("served"), first, _used(page), (ended - began) / 1000, noticed / 1000)
         page.evaluate("call.hangUp()")
     if moved.served != FAR:
         raise AssertionError(f"the call was served by {moved.served}")

@@ -70,9 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="two regions with one relay each, and one call")
     parser.add_argument("--json", action="store_true", help="print the rows as one JSON object instead of a table")
     parser.add_argument("--logs", type=Path, metavar="DIRECTORY", help="keep what the processes write there")
+    parser.add_argument("--times", type=int, default=1, metavar="N", help="do all of it N times, one after the other")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that processes and namespaces go with this program
     scenarios = [scenario for scenario in SCENARIOS if given.only is None or scenario.name in given.only]
+    scenarios *= max(given.times, 1)
     began = time.monotonic()
     with _scratch(given.logs) as scratch, running_world(scratch, given.short) as world:
         started = time.monotonic() - began

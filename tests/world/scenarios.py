@@ -131,7 +131,8 @@ async def ingress_killed_under_a_page(world: World) -> AsyncIterator[Row]:
     try:
         await asyncio.sleep(1.0)  # the others' agents are asked no more
         moved = await asyncio.to_thread(move_of_a_killed_ingress, world.scratch, near)
-        row = Row(f"{moved.first}, then {moved.then} (Chromium)", "1", "1", gap=moved.gap)
+        what = f"{moved.first}, then {moved.then} (Chromium), noticed after {moved.noticed:.2f} s"
+        row = Row(what, "1", "1", gap=moved.gap)
         if moved.gap > 1.0:
             row.problems.append("the gap is above 1 s")
         yield row

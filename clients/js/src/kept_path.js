@@ -176,16 +176,19 @@ export class KeptPath extends EventTarget {
     const here = MOVES_BY_RESTART && this.#relays.length > 0 && !restarting && (this.#inVain % 2 === 0 || !this.#restart?.possible);
     const next = this.#canMove ? this.#relays[this.#nextRelay()] : null;
     const add = !MOVES_BY_RESTART && next && (!this.#given.has(nameOf(next)) || !this.#restart?.possible) ? next : null;
+    if (add) this.moves += 1;
+    // Before the offer of the restart is made: the browser does one after the other.
+    const adding = add && this.#add(add);
     const ask = !here && this.#restart?.possible && this.#restartAnywhere(now, why);
     this.#bePatient(now);
+    if (here || (!add && ask && !restarting)) this.moves += 1;
     if (here || add || (ask && !restarting)) {
-      this.moves += 1;
       this.#say("moved", { relay: add ? nameOf(add) : null, why, quiet_ms: now - this.#quiet.receivedAt });
       this.#inVain += 1;
     }
     if (add) {
       this.#current = this.#relays.indexOf(add);
-      await this.#add(add);
+      await adding;
     } else if (here) {
       const relays = next ? [next, ...this.#relays.filter((relay) => relay !== next)] : this.#relays;
       await this.#restartHere(relays.flat());

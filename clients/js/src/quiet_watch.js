@@ -6,9 +6,10 @@
 
 export const LOOK_EVERY = 100; // ms between two looks at what has arrived
 export const LOOK_CLOSER_EVERY = 50; // ms, once it is quiet; browsers renew their statistics no faster
-export const ASK_AFTER = 200; // ms without anything: from then on the server is asked to answer
-export const FAIL_AFTER = 400; // ms without anything, plus a round trip: the path is dead
-const FAIL_AFTER_AT_MOST = 700; // ms, likewise, where things come in bursts or the machine is busy: twice the usual quiet
+export const ASK_AFTER = 150; // ms without anything: from then on the server is asked to answer
+export const FAIL_AFTER = 400; // ms without anything, at least, before the path is dead
+const ANSWERED_AFTER = 200; // ms without anything, plus a round trip: the answer to the second question could be here
+const FAIL_AFTER_AT_MOST = 700; // ms, plus a round trip, where things come in bursts or the machine is busy: twice the usual quiet
 const FORGET_QUIET = 0.98; // by which the usual quiet shrinks with each look: to a half in 3 s
 const LONGEST_ROUND_TRIP = 600; // ms; a longer one is counted as this
 const LATE = 4 * LOOK_EVERY; // ms between two looks: the page slept, or its tab is in the background
@@ -71,7 +72,7 @@ export class QuietWatch {
     // Without probes, and from a server that gives no signs of life, a silent agent's reports come once a second.
     if (!probing) return 3 * FAIL_AFTER;
     const round_trip = Math.min(round_trip_ms, LONGEST_ROUND_TRIP);
-    const usual = Math.max(FAIL_AFTER, 2 * this.#usualQuiet) + round_trip;
+    const usual = Math.max(FAIL_AFTER, Math.max(ANSWERED_AFTER, 2 * this.#usualQuiet) + round_trip);
     if (!this.#hinted(now)) return usual;
     // The server was asked at the hint; before its answer can be here the quiet says nothing new.
     const answered = this.#hintedAt + HINTED + round_trip - this.#receivedAt;

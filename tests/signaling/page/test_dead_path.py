@@ -27,6 +27,7 @@ TWO_RELAYS = ONE_RELAY.replace("a=end", "a=candidate:21 1 udp 2130705488 203.0.1
 LIVING_PATH = """async ([answer, module]) => {
   const { KeptPath } = await import(module);
   const did = [];
+  let offersBefore = null;
   const peer = (globalThis.peer = {
     sctp: {}, connectionState: "connected", signalingState: "stable",
     dead: false, received: 1, offers: 0, refuses: false,
@@ -39,7 +40,8 @@ LIVING_PATH = """async ([answer, module]) => {
         ["c", { type: "remote-candidate", address: "203.0.113.10", port: 3478, protocol: "udp" }],
       ]);
     },
-    addIceCandidate: async ({ candidate }) => { did.push(candidate); },
+    // One after the other, as in a browser: what is asked for later waits for a slow offer.
+    addIceCandidate: async ({ candidate }) => { offersBefore ??= peer.offers; did.push(candidate); },
     createOffer: async () => ({ type: "offer", sdp: `offer ${++peer.offers}` }),
     setLocalDescription: async ({ type, sdp }) => { did.push(sdp ?? type); },
     setRemoteDescription: async ({ sdp }) => {
@@ -60,7 +62,7 @@ LIVING_PATH = """async ([answer, module]) => {
   for (const type of ["quiet", "moved", "restart", "back", "gone"]) {
     path.addEventListener(type, ({ detail }) => told.push([type, detail?.state ?? detail?.why ?? detail]));
   }
-  globalThis.kept = { path, did, told, fail };
+  globalThis.kept = { path, did, told, fail, offersBefore: () => offersBefore };
 }"""
 
 
@@ -136,6 +138,7 @@ def test_with_a_second_relay_it_is_added_at_once_and_the_server_asked_beside(pag
     die(page)
     assert posts(page) == ["offer 1"]
     assert [each.split()[4] for each in page.evaluate("kept.did")] == ["203.0.113.20"]
+    assert page.evaluate("kept.offersBefore()") == 0, "the browser is told of the relay before it makes the offer"
 
 
 def test_two_restarts_never_overlap_and_a_relay_that_drains_waits(page: VirtualPage) -> None:

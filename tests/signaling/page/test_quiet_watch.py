@@ -76,6 +76,14 @@ def test_a_dead_path_is_found_out_within_400_ms_a_round_trip_and_two_looks(simul
     assert 10_000 + 250 <= found <= 10_000 + 400 + round_trip + 200
 
 
+@pytest.mark.parametrize("round_trip", [20, 190, 300])
+def test_a_dead_path_on_which_packets_flowed_is_found_out_after_200_ms_and_a_round_trip(
+    simulate: Simulate, round_trip: int
+) -> None:
+    found = simulate(seconds=20, dies_at=10_000, round_trip=round_trip, signs=20)
+    assert found <= 10_000 + max(400, 220 + round_trip) + 200
+
+
 def test_a_change_of_the_network_makes_it_sooner(simulate: Simulate) -> None:
     found = simulate(seconds=20, dies_at=10_000, hints=[10_010], every=50)
     assert found <= 10_000 + 350

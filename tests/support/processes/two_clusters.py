@@ -1,4 +1,6 @@
-"""Transceivers of two clusters, one the second region of the other. The test is every relay, the agent and signaling.
+"""Transceivers of two clusters, one the second region of the other, and of a third one for that.
+
+The test is every relay, the agent and signaling.
 
 Clients enter by an ingress of a third place, which the test is too: it sends what names a transceiver to a relay of its
 cluster, and follows the signed announcements of moves. What transceivers send is kept, by sender.
@@ -36,6 +38,8 @@ from antiphon.transceiver.copies.lease_bucket import LeaseBucket
 
 INGRESS = 9
 ANNOUNCE_SEED = bytes(range(32, 64))
+ANNOUNCE_SEED_OF_2 = bytes(range(96, 128))
+PASSWORD_KEY_OF_2 = bytes(range(64, 96)).hex()
 Identity = tuple[int, int, int]
 
 
@@ -47,7 +51,7 @@ class Client:
         self.owner: Identity | None = None
         """As the token of its answer says, or as was announced since."""
         self.peer: CarriedPeer
-        self.sent: dict[int, list[bytes]] = {1: [], 2: []}
+        self.sent: dict[int, list[bytes]] = {1: [], 2: [], 3: []}
         """By cluster: all that a transceiver of it sent to this client, delivered or not."""
 
     def header(self) -> bytes:
@@ -61,7 +65,7 @@ class _Connected(NamedTuple):
 
 
 class TwoClusters(Bench):
-    """Cluster 1 has the calls, cluster 2 keeps their copies."""
+    """Cluster 1 has the calls, cluster 2 keeps their copies; where it runs, cluster 3 keeps those of cluster 2."""
 
     hub: SwallowingProxy
     """The way of cluster 1 to the hub."""
@@ -72,8 +76,11 @@ class TwoClusters(Bench):
         self.announced: dict[Identity, messages.TransceiverAnnouncement] = {}
         self.moves: list[messages.SlotMoved] = []
         self.callers: list[Client] = []
-        self.relays = {1: Datagrams(), 2: Datagrams()}
-        self.cluster_keys = ClusterKeys.from_text(f"1:{AnnouncementKey(ANNOUNCE_SEED).public}")
+        third = environment.pop("KEYS_OF_2", "")
+        self.relays = {cluster: Datagrams() for cluster in ((1, 2, 3) if third else (1, 2))}
+        self.cluster_keys = ClusterKeys.from_text(
+            f"1:{AnnouncementKey(ANNOUNCE_SEED).public},2:{AnnouncementKey(ANNOUNCE_SEED_OF_2).public}"
+        )
         await self.client.subscribe(subjects.ANY_TRANSCEIVER_ANNOUNCE, cb=self._announced)
         await self.client.subscribe(subjects.ANY_CLUSTER_MOVED, cb=self._moved)
         await self.client.subscribe(subjects.agent_claim("echo"), cb=self._claimed)
@@ -87,12 +94,20 @@ class TwoClusters(Bench):
             2: {
                 "ANTIPHON_COPY_OF_FILE": environment.pop("KEYS"),
                 "ANTIPHON_HUB_NATS_URL": self.nats_url,
-                "ANTIPHON_PASSWORD_KEY": bytes(range(64, 96)).hex(),
+                "ANTIPHON_PASSWORD_KEY": PASSWORD_KEY_OF_2,
             },
         }
+        if third:
+            self.environments[2]["ANTIPHON_COPY_CLUSTER"] = "3"
+            self.environments[3] = {
+                "ANTIPHON_COPY_OF_FILE": third,
+                "ANTIPHON_HUB_NATS_URL": self.nats_url,
+                "ANTIPHON_PASSWORD_KEY": bytes(range(128, 160)).hex(),
+            }
         for cluster in self.environments:
             self.start_one(cluster, **environment)
-        await self.until(lambda: {1, 2} <= {each[0] for each in self.announced}, "both announce themselves", 20)
+        clusters = set(self.environments)
+        await self.until(lambda: clusters <= {each[0] for each in self.announced}, "all announce themselves", 30)
         await self.until(lambda: len([each for each in self.announced if each[0] == 1]) == 2, "two slots of cluster 1")
         await self._are_trusted()
 
@@ -203,6 +218,12 @@ class TwoClusters(Bench):
                     return found
                 await asyncio.sleep(0.05)
 
+    async def until_copy_of(self, line: Line, cluster: int) -> None:
+        """Wait until there is a copy of the call as that cluster has it."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.has_copy(line)).cluster != cluster:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     async def lease(self, identity: Identity) -> messages.CopyLease:
         bucket = LeaseBucket([_Connected(self.client)], stores.HUB_REPLICAS, "test")
         found = [entry.lease for entry in (await bucket.look(identity)).values() if entry and entry.lease]
@@ -229,19 +250,26 @@ class TwoClusters(Bench):
         await super().close()
 
 
-def write_keys(file: Path) -> None:
-    """Those of cluster 1, for its second region."""
-    file.write_text(
-        f'[1]\npassword_key = "{ENVIRONMENT["ANTIPHON_PASSWORD_KEY"]}"\nannounce_key = "{ANNOUNCE_SEED.hex()}"\n'
-    )
+def write_keys(file: Path, cluster: int = 1) -> None:
+    """Those of a cluster, for its second region."""
+    password, seed = {
+        1: (ENVIRONMENT["ANTIPHON_PASSWORD_KEY"], ANNOUNCE_SEED),
+        2: (PASSWORD_KEY_OF_2, ANNOUNCE_SEED_OF_2),
+    }[cluster]
+    file.write_text(f'[{cluster}]\npassword_key = "{password}"\nannounce_key = "{seed.hex()}"\n')
     file.chmod(0o400)
 
 
 @asynccontextmanager
-async def two_clusters(nats_url: str, keys: Path, **environment: str) -> AsyncIterator[TwoClusters]:
-    """`keys`: where to write the keys of cluster 1 for cluster 2."""
+async def two_clusters(
+    nats_url: str, keys: Path, keys_of_2: Path | None = None, **environment: str
+) -> AsyncIterator[TwoClusters]:
+    """`keys`: where to write the keys of cluster 1 for cluster 2. `keys_of_2`: likewise for cluster 3."""
     make_hub_stores(nats_url)
     write_keys(keys)
+    if keys_of_2 is not None:
+        write_keys(keys_of_2, 2)
+        environment["KEYS_OF_2"] = str(keys_of_2)
     client = await connection.connect(nats_url, "test")
     try:
         async with swallowing_proxy(nats_url) as hub:

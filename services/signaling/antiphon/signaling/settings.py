@@ -14,6 +14,7 @@ from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.settings import NatsSettings, OptionalPath
 from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
 from antiphon.signaling.placement.place_headers import PlaceHeaders
+from antiphon.signaling.placement.region_urls import read_region_urls
 from antiphon.signaling.trusted_proxies import TrustedProxies
 from antiphon.signaling.webhooks.signature import read_secrets
 
@@ -32,6 +33,8 @@ class Settings(NatsSettings):
     """Transceivers of this cluster are asked first."""
     region: str = Field(default="", max_length=64)
     """Where this signaling serves: what a client of unknown place is taken for. Empty: the region of its cluster."""
+    region_urls: str = ""
+    """`<region>=https://<host>`, comma separated: where those are sent that ask here for what only that region has."""
     place_headers: str = "none"
     """A preset of `place_headers`, or the names of the headers in which trusted proxies say where a client is."""
     place_table: Path | None = None
@@ -105,6 +108,7 @@ class Settings(NatsSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
             raise ValueError(f"ANTIPHON_TLS_{given} is set and ANTIPHON_TLS_{missing} is not: TLS needs both")
+        self.urls_of_regions()  # read in any case, so that a mistake in it is named now
         proxies = self.proxies()  # read in any case, so that a mistake in it is named now
         if self.headers_of_place() and not proxies:
             raise ValueError(
@@ -132,6 +136,10 @@ class Settings(NatsSettings):
         if self.webhook_urls():
             self.webhook_keys()
         return self
+
+    def urls_of_regions(self) -> dict[str, str]:
+        """By region, without a slash at the end."""
+        return read_region_urls(self.region_urls)
 
     def webhook_urls(self) -> list[str]:
         """The URLs that get webhooks; ValueError for too many."""

@@ -204,7 +204,6 @@ def _build(
     if owner is not None:
         listeners.append(owner)
     others = settings.copies_of()
-    foreign_keys = {each.cluster: each.password_key for each in others.values()}
 
     def as_owner() -> messages.CallList:
         own = endpoints.own.identity
@@ -224,7 +223,6 @@ def _build(
         endpoints,
         listeners,
         owner,
-        foreign_keys,
         metrics,
         records,
         partial(client_statistics.count, metrics),
@@ -371,7 +369,7 @@ def _second_region(
     relays = RelayDirectory(settings.cluster)
     copied = settings.copy_cluster is not None
     moves = MoveAnnouncer(others, demux, endpoints, publisher)
-    calls = ForeignCalls(shelf, crypto, relays, endpoints, adoption, AgentLeases(client), moves.changed, copied)
+    calls = ForeignCalls(others, shelf, crypto, relays, endpoints, adoption, AgentLeases(client), moves.changed, copied)
 
     def load() -> float:
         """Nothing is taken on while the process drains."""

@@ -102,7 +102,7 @@ class BackboneTable:
         if relay is None:
             relay = self._relays[name] = _Relay()
         # Another number of workers on the same ports is the same process place; so is a third process.
-        relay.processes = [each for each in relay.processes if not set(each.addresses) & set(addresses)]
+        relay.processes = [each for each in relay.processes if set(addresses).isdisjoint(each.addresses)]
         del relay.processes[: len(relay.processes) + 1 - MAX_PROCESSES]
         new = _Process(addresses, now, None, 0, "", False)
         new.takes(announcement)
@@ -127,7 +127,7 @@ class BackboneTable:
             return "it announces a backbone address twice"
         wanted = set(addresses)
         for other, relay in self._relays.items():
-            if other != name and any(wanted & set(process.addresses) for process in relay.processes):
+            if other != name and not all(wanted.isdisjoint(process.addresses) for process in relay.processes):
                 return f"relay {other:.64} has announced a backbone address of it before"
         held = sum(len(process.addresses) for relay in self._relays.values() for process in relay.processes)
         if (name not in self._relays and len(self._relays) >= MAX_RELAYS) or held + len(addresses) > MAX_ADDRESSES:

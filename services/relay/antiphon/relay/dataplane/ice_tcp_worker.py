@@ -22,10 +22,10 @@ from typing import Final
 from antiphon.relay.control.ipc import MAX_SOCKETS, Ask, Ready, Statistics
 from antiphon.relay.core import stun
 from antiphon.relay.core.core import OVER_BUDGET_REASON
-from antiphon.relay.core.flow_key import header_of, key_of, sockaddr_of
-from antiphon.relay.core.outgoing import MAX_DATAGRAM, Outgoing, Through
-from antiphon.relay.core.remote_owner import is_elsewhere
+from antiphon.relay.core.flow_key import header_of, key_of
+from antiphon.relay.core.outgoing import MAX_DATAGRAM
 from antiphon.relay.dataplane.backbone_socket import BackboneSocket
+from antiphon.relay.dataplane.outgoing_sender import OutgoingSender
 from antiphon.relay.dataplane.portable import BACKBONE_FLAG
 from antiphon.relay.dataplane.rfc4571 import FrameReader, FrameTooLongError, pack_frame
 from antiphon.relay.dataplane.worker_control import (
@@ -96,6 +96,7 @@ class IceTcpWorker:
         # Nothing is learned here: a connection ends with its relay, and no packet of an owner brings it back.
         self._core = new_core(start, backbone, learning=False, tcp=True)
         self._backbone = BackboneSocket(self._core, backbone) if backbone is not None else None
+        self._outgoing = OutgoingSender(self._core, self._tunnel, self._backbone, self._send_to_client)
         self._listeners: dict[int, socket.socket] = {}
         self._connections: dict[int, Connection] = {}  # by descriptor, oldest first
         self._by_key: dict[int, Connection] = {}
@@ -135,8 +136,7 @@ class IceTcpWorker:
                     self._serve(self._connections[fd], event, now)
             self._read_again(now)
             for owner, packet in self._core.notices.take():
-                with contextlib.suppress(OSError):
-                    self._tunnel.sendto(packet, sockaddr_of(owner))
+                self._outgoing.to_transceiver(packet, owner, 0)
             if self._backbone is not None:
                 self._backbone.send_hellos(time.monotonic())
             if now >= next_tick:
@@ -211,17 +211,8 @@ class IceTcpWorker:
                 self._close(connection)  # a client without a call
                 return
             connection.requested = connection.requested or stun.is_binding_request(frame)
-            if owner is not None and is_elsewhere(owner):
-                sealed = core.backbone.sealed(connection.key, owner, frame)
-                if sealed is not None:
-                    self._deliver(sealed)
-            elif owner is not None:
-                try:
-                    self._tunnel.sendto(header_of(connection.key) + frame, sockaddr_of(owner))
-                    core.counters.packets_to_transceivers += 1
-                    core.counters.bytes_to_transceivers += len(frame)
-                except OSError:
-                    self._count("send_failed")
+            if owner is not None:
+                self._outgoing.forward(connection.key, owner, frame)
 
     def _pause(self, connection: Connection, now: float) -> None:
         self._paused[connection.socket.fileno()] = now + PAUSE_SECONDS
@@ -246,12 +237,11 @@ class IceTcpWorker:
                 self._count("socket_error")
                 continue
             if self._backbone is not None and len(packet) > 1 and packet[1] & BACKBONE_FLAG:
-                for each in core.backbone.to_ingress(key_of(sockaddr), packet, now):
-                    self._deliver(each)
+                self._outgoing.deliver_all(core.backbone.to_ingress(key_of(sockaddr), packet, now))
                 continue
             client = core.from_tunnel(key_of(sockaddr), packet, now)
             if client is not None:
-                self._send_to_client(client, packet[len(header_of(client)) :])
+                self._send_to_client(client, memoryview(packet)[len(header_of(client)) :])
 
     def _from_backbone(self, backbone: socket.socket, now: float) -> None:
         core = self._core
@@ -262,37 +252,16 @@ class IceTcpWorker:
                 return
             except OSError:  # an ICMP error, which is read as such
                 continue
-            for each in core.backbone.received(key_of(sockaddr), packet, now):
-                self._deliver(each)
+            self._outgoing.deliver_all(core.backbone.received(key_of(sockaddr), packet, now))
 
-    def _deliver(self, outgoing: Outgoing) -> None:
-        through, to, data, payload = outgoing
-        counters = self._core.counters
-        match through:
-            case Through.PUBLIC:
-                self._send_to_client(to, bytes(data))
-            case Through.BACKBONE:
-                if self._backbone is not None and self._backbone.send(data, to) and payload:
-                    counters.packets_to_relays += 1
-                    counters.bytes_to_relays += payload
-            case Through.TUNNEL:
-                try:
-                    self._tunnel.sendto(data, sockaddr_of(to))
-                except OSError:
-                    self._count("send_failed")
-                    return
-                if payload:
-                    counters.packets_to_transceivers += 1
-                    counters.bytes_to_transceivers += payload
-
-    def _send_to_client(self, client: int, payload: bytes) -> None:
+    def _send_to_client(self, client: int, payload: memoryview) -> None:
         connection = self._by_key.get(client)
         if connection is None:
             self._count("not_connected")
             return
         counters = self._core.counters
         try:
-            if connection.write(payload):
+            if connection.write(bytes(payload)):
                 counters.packets_to_clients += 1
                 counters.bytes_to_clients += len(payload)
             else:

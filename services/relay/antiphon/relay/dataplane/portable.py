@@ -11,9 +11,9 @@ from typing import Final
 
 from antiphon.relay.core.core import RelayCore
 from antiphon.relay.core.flow_key import family_of, header_of, key_of, sockaddr_of
-from antiphon.relay.core.outgoing import Outgoing, Through
 from antiphon.relay.core.remote_owner import is_elsewhere
 from antiphon.relay.dataplane.backbone_socket import BackboneSocket
+from antiphon.relay.dataplane.outgoing_sender import OutgoingSender
 from antiphon.schemas.tunnel import BACKBONE_BIT, HELLO, IPV4_HEADER, IPV6_HEADER
 
 READ_AT_ONCE: Final = 64
@@ -43,6 +43,9 @@ class PortablePath:
         self._tunnel = tunnel
         self.backbone = BackboneSocket(core, backbone) if backbone is not None else None
         """None: there is no backbone."""
+        self._outgoing = OutgoingSender(core, tunnel, self.backbone, self.send_to_client)
+        self._deliver, self._deliver_all = self._outgoing.deliver, self._outgoing.deliver_all
+        self._deliver_sealed = self._outgoing.deliver_sealed
         self._buffer = memoryview(bytearray(IPV6_HEADER + _ROOM))
         self._body = self._buffer[IPV6_HEADER:]
 
@@ -108,13 +111,8 @@ class PortablePath:
 
     def forward_pending(self) -> None:
         """Forward the waiting packets of clients whose owner is known by now."""
-        counters = self._core.counters
         for client, owner, datagram in self._core.take_deliverable():
-            if is_elsewhere(owner):
-                self._deliver_sealed(client, owner, datagram)
-            elif self._send(self._tunnel, header_of(client) + datagram, owner):
-                counters.packets_to_transceivers += 1
-                counters.bytes_to_transceivers += len(datagram)
+            self._outgoing.forward(client, owner, datagram)
 
     def send_notices(self) -> None:
         """Send what the core tells transceivers of its own accord."""
@@ -141,30 +139,6 @@ class PortablePath:
                 continue
             self._deliver_all(core.backbone.received(key_of(sockaddr), buffer[:length], now))
         return True
-
-    def _deliver_sealed(self, client: int, owner: int, datagram: bytes | memoryview) -> None:
-        sealed = self._core.backbone.sealed(client, owner, datagram)
-        if sealed is not None:
-            self._deliver(sealed)
-
-    def _deliver_all(self, outgoing: list[Outgoing]) -> None:
-        for each in outgoing:
-            self._deliver(each)
-
-    def _deliver(self, outgoing: Outgoing) -> None:
-        through, to, data, payload = outgoing
-        counters = self._core.counters
-        match through:
-            case Through.PUBLIC:
-                self.send_to_client(to, memoryview(data))
-            case Through.TUNNEL:
-                if self._send(self._tunnel, data, to) and payload:
-                    counters.packets_to_transceivers += 1
-                    counters.bytes_to_transceivers += payload
-            case Through.BACKBONE:
-                if self.backbone is not None and self.backbone.send(data, to) and payload:
-                    counters.packets_to_relays += 1
-                    counters.bytes_to_relays += payload
 
     def _send(self, through: socket.socket, data: bytes | memoryview, to: int) -> bool:
         try:

@@ -115,11 +115,13 @@ def components() -> Json:
 
 
 def _error(status: int, text: str) -> Json:
-    headers = {401: ("WWW-Authenticate",), 429: ("Retry-After",), 503: ("Retry-After",)}.get(status, ())
+    again = ("Retry-After",)
+    headers = {307: ("Location",), 401: ("WWW-Authenticate",), 429: again, 503: again}.get(status, ())
     return answer(text, json_of("Error"), headers)
 
 
 _ERRORS: Final = {
+    307: "The call runs in another region, which `Antiphon-Region` names: ask again at `Location`.",
     400: "The request can't be read, or asks for what there is not: `code` and `param` say what.",
     401: "No key, a wrong one, or a client secret that has expired or placed its calls.",
     403: "The key may not do this, or the page or host may not.",

@@ -54,6 +54,7 @@ class Backend:
         """Id of this process in the services register; empty before it is there."""
         self._discovery = ServiceDiscovery()
         self._connecting: asyncio.Task[None] | None = None
+        self._region_urls = settings.urls_of_regions()
         self._first_region = ""
         """Of those that are announced, while we are told of no own one."""
         self._two_regions = False
@@ -98,6 +99,10 @@ class Backend:
         if cluster is None or cluster not in self.directory.clusters_elsewhere(now):
             return ""
         return self.directory.region_map(now).cluster_site(cluster).region
+
+    def url_of_region(self, region: str) -> str | None:
+        """Where that region's signaling is reached; None where the settings don't say."""
+        return self._region_urls.get(region)
 
     def is_foreign(self, region: str) -> bool:
         """Whether this is a region's name, and another one than that which this signaling serves."""

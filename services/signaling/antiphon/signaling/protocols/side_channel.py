@@ -43,9 +43,10 @@ from antiphon.schemas.messages import (
 from antiphon.signaling.auth.authentication import Authenticator, Caller
 from antiphon.signaling.http.api_description import CALL_ERRORS, CALL_ID, answer, describe
 from antiphon.signaling.http.dependencies import Services, ServicesDep
-from antiphon.signaling.http.errors import ApiError, as_header, unavailable
+from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_call
+from antiphon.signaling.placement.region_urls import asked_path, wrong_region
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ _POLICY_VIOLATION: Final = 1008
 _GOING_AWAY: Final = 1001
 _TRY_AGAIN: Final = 1013
 
-ERRORS: Final = (*CALL_ERRORS, 421)
+ERRORS: Final = (*CALL_ERRORS, 307, 421)
 """Of who may not attach, by status."""
 _ATTACHED: Final = {101: answer("The WebSocket is open: it carries the events of the realtime protocol.")}
 OPERATIONS: Final = {
@@ -99,7 +100,7 @@ async def _serve(socket: WebSocket, services: Services, call_id: str | None) -> 
         holds = functools.partial(_still_holds, services.authenticator, caller)
         async with services.side_channels, _Channel(socket, client, call_id, holds) as channel:
             reply = await _attach(services.backend, call_id, caller.manages)
-            _check_region(services.backend, call_id, reply)
+            _check_region(services.backend, call_id, reply, asked_path(socket.scope))
             channel.attached(reply.agent)
             await socket.accept(subprotocol_of(socket))
             await channel.run()
@@ -143,11 +144,11 @@ def _still_holds(authenticator: Authenticator, caller: Caller) -> bool:
     return caller.key is None or authenticator.ring.still_holds(caller.key)
 
 
-def _check_region(backend: Backend, call_id: str, reply: AttachReply) -> None:
-    """`ApiError` 421 for a call of another region: what its agent sends does not leave that region."""
+def _check_region(backend: Backend, call_id: str, reply: AttachReply, path: str) -> None:
+    """`ApiError` 307 or 421 for a call of another region: what its agent sends does not leave that region."""
     if region := backend.foreign_region(reply.cluster):
-        text = f"call {call_id} runs in region {region}: open its side channel at that region's signaling"
-        raise ApiError(421, "wrong_region", text, param="call_id", headers={"Antiphon-Region": as_header(region)})
+        what = f"call {call_id} runs in region {region}: open its side channel"
+        raise wrong_region(region, backend.url_of_region(region), path, what, websocket=True)
 
 
 async def _attach(backend: Backend, call_id: str, asker: str) -> AttachReply:

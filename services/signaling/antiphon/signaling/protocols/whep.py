@@ -33,11 +33,12 @@ from antiphon.signaling.http.api_description import (
 )
 from antiphon.signaling.http.client_place import CallOptionsDep, call_options_of, client_place_of
 from antiphon.signaling.http.dependencies import BackendDep, CallerDep, Services, ServicesDep
-from antiphon.signaling.http.errors import ApiError, as_header, unavailable
+from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.http.request_body import read_offer
 from antiphon.signaling.placement.call_status import CLIENT
 from antiphon.signaling.placement.ice_fragment import MEDIA_TYPE
 from antiphon.signaling.placement.placement import Placed, hang_up, listen, restart_ice
+from antiphon.signaling.placement.region_urls import asked_path, wrong_region
 from antiphon.signaling.protocols.ice_patch import is_fragment, patch_ice
 from antiphon.signaling.protocols.openai_calls import SessionIdDep, session_id_of
 
@@ -62,7 +63,7 @@ _LISTENER_ID: Final = {
         "Listen to a call",
         "WHEP",
         answers={201: PLACED},
-        errors=(400, *CALL_ERRORS, 408, 413, 415, 421, 502),
+        errors=(307, 400, *CALL_ERRORS, 408, 413, 415, 421, 502),
         body=OFFER_BODY,
         parameters=(CALL_ID, *PLACES),
         description="Takes an API key with the scope `listen`. Nobody in the call is told.",
@@ -82,7 +83,7 @@ async def subscribe(request: Request, services: ServicesDep, session_id: Session
             await services.limits.admit("calls", caller.address, caller.key)
             placed = await listen(services.backend, session_id, body.sdp, caller.manages, caller, how, offering.trace)
             offering.took()
-            await _check_region(services, session_id, placed)
+            await _check_region(services, session_id, placed, asked_path(request.scope))
     key = caller.key.id if caller.key is not None else "no key"
     fields = {"session": session_id, "listener": placed.session_id, "key": key}
     log.info("%s listens to call %s by key %s", placed.session_id, session_id, key, extra=fields)
@@ -144,11 +145,9 @@ def _check_may_listen(caller: Caller) -> None:
     caller.need("listen")
 
 
-async def _check_region(services: Services, session_id: str, placed: Placed) -> None:
-    """`ApiError` 421 for a call of another region: what is spoken in it does not leave that region by us."""
+async def _check_region(services: Services, session_id: str, placed: Placed, path: str) -> None:
+    """`ApiError` 307 or 421 for a call of another region: what is spoken in it does not leave that region by us."""
     if services.backend.is_foreign(placed.region):
         await hang_up(services.backend, placed.session_id, CLIENT, ANY_CREATOR)
-        text = f"call {session_id} runs in region {placed.region}: listen to it at that region's signaling"
-        raise ApiError(
-            421, "wrong_region", text, param="call_id", headers={"Antiphon-Region": as_header(placed.region)}
-        )
+        what = f"call {session_id} runs in region {placed.region}: listen to it"
+        raise wrong_region(placed.region, services.backend.url_of_region(placed.region), path, what)

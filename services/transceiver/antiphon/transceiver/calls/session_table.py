@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from antiphon.rtc.dtls.certificate import Certificate
@@ -87,7 +86,6 @@ class SessionTable:
         endpoints: Endpoints,
         listeners: Sequence[SessionListener],
         gates: SendGates | None = None,
-        foreign_keys: Mapping[int, bytes] | None = None,
         metrics: Metrics = OFF,
         records: CallRecords | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
@@ -95,7 +93,6 @@ class SessionTable:
         lanes: MediaLanes | None = None,
     ) -> None:
         """`listeners` are notified in this order when a session is removed. `gates` None: no call has a copy.
-        `foreign_keys`: password keys of clusters whose calls may go on here, by cluster.
         `records`: makes the records of calls, of which a listener has none. `count_report`: as of `Session`.
         `relay_name`: of the relay at an address. `lanes`: are told of each session with an agent; None: there are none.
         """
@@ -103,7 +100,6 @@ class SessionTable:
         self._records = records
         self._count_report = count_report
         self._gates = gates
-        self._foreign_keys = foreign_keys or {}
         self._metrics = metrics
         self._relay_name = relay_name
         self.demux = demux
@@ -150,10 +146,6 @@ class SessionTable:
             if self._records is not None:
                 record = self._records.make(state, time.time() - now)
                 output = RecordedOutput(made, record, self._loop.time)
-        foreign = {
-            ufrag: self._foreign_keys.get(cluster) or secrets.token_bytes(32)
-            for ufrag, cluster in state.ufrag_clusters.items()
-        }
         session = Session(
             state,
             certificate,
@@ -166,7 +158,6 @@ class SessionTable:
             self._scheduler.take_turn,
             self._settings.consent_seconds,
             self._remove,
-            foreign,
             time.time() - now,
             record,
             self._count_report,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.runtime.private_file import is_private
-from antiphon.schemas.slot_moves import AnnouncementKey
+from antiphon.schemas.messages import SlotMoved
+from antiphon.schemas.slot_moves import AnnouncementKey, SlotMove
 
 VARIABLE: Final = "ANTIPHON_COPY_OF_FILE"
 MIN_KEY: Final = 16
@@ -31,6 +32,20 @@ class ForeignCluster:
     """Its ICE passwords and its copies go by it."""
     announcement_key: AnnouncementKey
     """Signs that its calls have moved here."""
+
+    def signed(self, move: SlotMove) -> SlotMoved:
+        """The announcement that calls of this cluster go on elsewhere."""
+        (cluster, slot, epoch), (to_cluster, to_slot, to_epoch) = move.old, move.new
+        return SlotMoved(
+            cluster=cluster,
+            slot=slot,
+            epoch=epoch,
+            to_cluster=to_cluster,
+            to_slot=to_slot,
+            to_epoch=to_epoch,
+            made_at=move.made_at,
+            signature=self.announcement_key.sign(move),
+        )
 
 
 def read_keys(file: Path, own_cluster: int) -> dict[int, ForeignCluster]:

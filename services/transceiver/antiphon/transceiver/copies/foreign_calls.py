@@ -14,10 +14,12 @@ from typing import Final
 
 from antiphon.schemas import subjects
 from antiphon.schemas.addresses import Address
-from antiphon.schemas.messages import CopyLease, StoreCopy
-from antiphon.schemas.slot_moves import Identity
+from antiphon.schemas.messages import CopyLease, StoreCopy, encode
+from antiphon.schemas.route_token import ice_password
+from antiphon.schemas.slot_moves import Identity, SlotMove
 from antiphon.transceiver.copies import sealing
 from antiphon.transceiver.copies.agent_leases import AgentLeases
+from antiphon.transceiver.copies.copy_keys import ForeignCluster
 from antiphon.transceiver.copies.relay_directory import RelayDirectory
 from antiphon.transceiver.copies.shelf_bucket import ShelfBucket
 from antiphon.transceiver.failover.adoption import Adoption
@@ -29,6 +31,8 @@ from antiphon.transceiver.session.state import SessionState
 log = logging.getLogger(__name__)
 
 READS_AT_ONCE: Final = 16
+MAX_MOVES: Final = 8
+"""Of one call: relays follow no more."""
 NOWHERE: Final = Address("0.0.0.0", 9)
 """Until a check comes, where no relay of ours is announced."""
 
@@ -38,6 +42,7 @@ class ForeignCalls:
 
     def __init__(
         self,
+        clusters: Mapping[int, ForeignCluster],
         shelf: ShelfBucket,
         crypto: Mapping[int, CheckpointCrypto],
         relays: RelayDirectory,
@@ -49,6 +54,7 @@ class ForeignCalls:
     ) -> None:
         """`moved()`: calls were adopted, relays are to be told now. `copied`: our own cluster has a second region as
         well, which keeps copies of these calls from now on."""
+        self._clusters = clusters
         self._shelf = shelf
         self._crypto = crypto
         self._relays = relays
@@ -105,9 +111,12 @@ class ForeignCalls:
         state.copied = self._copied
         if identity not in state.token_identities:
             state.token_identities.append(identity)
+        from_cluster = self._clusters[identity[0]]
         for ufrag in state.ufrags:
-            state.ufrag_clusters.setdefault(ufrag, identity[0])
+            state.foreign_passwords.setdefault(ufrag, ice_password(from_cluster.password_key, ufrag))
         state.taken_at = time.time_ns() // 1_000_000
+        move = SlotMove(identity, endpoint.identity, state.taken_at)
+        state.slot_moves = [*state.slot_moves, encode(from_cluster.signed(move)).decode()][-MAX_MOVES:]
         state.handed_over = False
         if state.path_header and state.path_relay is not None:
             relay = Address(*state.path_relay)

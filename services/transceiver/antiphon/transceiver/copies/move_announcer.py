@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from antiphon.runtime.nats.publisher import Publisher
-from antiphon.schemas import messages, subjects
+from antiphon.schemas import MalformedError, messages, subjects
 from antiphon.schemas.slot_moves import Identity, SlotMove
 from antiphon.transceiver.copies.copy_keys import ForeignCluster
 from antiphon.transceiver.net.demux import Demux
@@ -43,7 +43,7 @@ class MoveAnnouncer:
         self._next = now + EVERY
         moves = self._moves()
         self._signed = {old: self._signed_move(move) for old, move in moves.items()}
-        for old, moved in self._signed.items():
+        for old, moved in (*self._signed.items(), *self._repeated().items()):
             self._publisher.publish(subjects.cluster_moved(old[0]), messages.encode(moved))
 
     def _moves(self) -> dict[Identity, SlotMove]:
@@ -56,18 +56,22 @@ class MoveAnnouncer:
                     found[old] = SlotMove(old, self._endpoints.of(state.session_id).identity, state.taken_at)
         return found
 
+    def _repeated(self) -> dict[Identity, messages.SlotMoved]:
+        """Earlier moves of calls that came by way of a cluster between: their clients' tokens name the first one."""
+        found: dict[Identity, messages.SlotMoved] = {}
+        texts = {text for session in self._demux for text in session.state.slot_moves}
+        for text in texts:
+            try:
+                moved = messages.decode(text.encode(), messages.SlotMoved)
+            except MalformedError:
+                continue  # another release wrote it
+            old = moved.move.old
+            if old[0] not in self._clusters and (old not in found or found[old].made_at < moved.made_at):
+                found[old] = moved
+        return found
+
     def _signed_move(self, move: SlotMove) -> messages.SlotMoved:
         known = self._signed.get(move.old)
         if known is not None and known.move == move:
             return known
-        (cluster, slot, epoch), (to_cluster, to_slot, to_epoch) = move.old, move.new
-        return messages.SlotMoved(
-            cluster=cluster,
-            slot=slot,
-            epoch=epoch,
-            to_cluster=to_cluster,
-            to_slot=to_slot,
-            to_epoch=to_epoch,
-            made_at=move.made_at,
-            signature=self._clusters[cluster].announcement_key.sign(move),
-        )
+        return self._clusters[move.old[0]].signed(move)

@@ -16,7 +16,7 @@ ours from there: an observer that is faster than the client can send on what it 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from antiphon.rtc import stun
@@ -79,10 +79,8 @@ class IceLite:
         password_key: bytes,
         send: Callable[[Path, bytes], None],
         changed: Callable[[], None],
-        foreign_keys: Mapping[str, bytes] | None = None,
     ) -> None:
-        """`send` gets responses and our own checks. `changed` is called when the state has changed. `foreign_keys`: the
-        password keys of ufrags that another cluster made."""
+        """`send` gets responses and our own checks. `changed` is called when the state has changed."""
         self.path: Path | None = None
         """Where answers go; None before the first authenticated check, and after another call took its address."""
         self.limited = True
@@ -100,8 +98,8 @@ class IceLite:
         self._state = state
         state.tie_breaker = state.tie_breaker or secrets.randbits(64) or 1
         self._password_key = password_key
-        keys = foreign_keys or {}
-        self._passwords = {each: ice_password(keys.get(each, password_key), each).encode() for each in state.ufrags}
+        foreign = state.foreign_passwords.get
+        self._passwords = {each: (foreign(each) or ice_password(password_key, each)).encode() for each in state.ufrags}
         self._send = send
         self._changed = changed
         self._addresses = ClientAddresses()
@@ -143,6 +141,7 @@ class IceLite:
     def _forget(self, ufrag: str) -> None:
         self._passwords.pop(ufrag, None)
         self._state.remote_credentials.pop(ufrag, None)
+        self._state.foreign_passwords.pop(ufrag, None)
 
     @property
     def headers(self) -> tuple[bytes, ...]:

@@ -6,7 +6,7 @@ The engines have files of their own. This file decides only which engine gets wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Literal
 
 from antiphon.rtc import stun
@@ -71,7 +71,6 @@ class Session:
         take_turn: Callable[[Callable[[float], None], float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
         on_end: Callable[[Session], None] | None = None,
-        foreign_keys: Mapping[str, bytes] | None = None,
         unix_offset: float = 0.0,
         record: CallRecord | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
@@ -79,8 +78,8 @@ class Session:
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
         now or when running calls allow it. `on_end(session)` is called once, as the last step of `end` or `detach`.
-        A session that another process began needs no certificate: its handshake is done. `foreign_keys`: password keys
-        of ufrags that another cluster made. `unix_offset`: Unix time less the time that `now` counts, in seconds.
+        A session that another process began needs no certificate: its handshake is done. `unix_offset`: Unix time less
+        the time that `now` counts, in seconds.
         `record`: the call's, for operators. `count_report(digest, the one before)`: for metrics.
         `clock`: counts like `now`, for how long a step takes; without it steps take no time.
         """
@@ -94,7 +93,7 @@ class Session:
         """The digests of its client's statistics."""
         self._record = record
         self._count_report = count_report
-        self.ice = IceLite(state, password_key, self._send_by, self._touch, foreign_keys)
+        self.ice = IceLite(state, password_key, self._send_by, self._touch)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
         self._unix_offset = unix_offset

@@ -145,8 +145,11 @@ class SessionState:
     """A second region keeps a copy of it, as far as copies count (`copies`)."""
     token_identities: list[tuple[int, int, int]] = field(default_factory=list)
     """Transceivers of other clusters that tokens of the client name: it had the session before its cluster was lost."""
-    ufrag_clusters: dict[str, int] = field(default_factory=dict)
-    """Of the ufrags that another cluster made: that cluster, whose password key they go by."""
+    slot_moves: list[str] = field(default_factory=list)
+    """Signed announcements of how it came here (`messages.SlotMoved`, encoded), the oldest first: the next cluster
+    repeats those whose key it does not have."""
+    foreign_passwords: dict[str, str] = field(default_factory=dict)
+    """Of the ufrags that another cluster made: the passwords, which go by its key, not by ours."""
     path_aliases: list[bytes] = field(default_factory=list)
     """Other headers with which packets of its client may come, since it came from another cluster."""
     taken_at: int = 0
