@@ -20,7 +20,8 @@ from antiphon.cli.call_file import CallFile, RecordingFileError, finish_left, re
 from antiphon.cli.disc_limit import DiscLimit, size_of
 from antiphon.cli.errors import UsageError
 from antiphon.cli.main import main
-from antiphon.cli.record import CallFileWriter, Tap
+from antiphon.cli.record import Tap
+from antiphon.cli.record_writers import CallFileWriter
 from antiphon.cli.recorded_timeline import MAX_LINES, RecordedTimeline
 from antiphon.cli.recording import Voices
 from antiphon.schemas import messages, subjects

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from support.processes.bridge import agent_is_there, running_bridge
 from antiphon.agent import Agent, DataReceived, Session
 from antiphon.cli import replay
 from antiphon.cli.record import Tap
+from antiphon.cli.record_writers import WavWriter
 from antiphon.cli.recording import Recording, Voices
 from antiphon.cli.wav import write_wav
 from antiphon.runtime.nats import connection
@@ -153,6 +155,41 @@ def test_calls_above_the_limit_are_left_out_and_named_once(
     tap.close()
     assert capsys.readouterr().err.count("rtc_2 is left out") == 1
     assert {file.stem for file in tmp_path.iterdir()} == {"rtc_1"}
+
+
+class _FullDisc(WavWriter):
+    """Writes as it should until `is_full`."""
+
+    is_full = False
+
+    def audio(self, pcm: bytes, rate: int, began: float) -> None:
+        if self.is_full and pcm and self.path.stem == "rtc_1":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().audio(pcm, rate, began)
+
+
+@pytest.mark.pure
+def test_a_disc_that_is_full_ends_that_recording_and_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(name: str, number: int) -> None:
+        data = pack_frame(frame(number, 1))
+        asyncio.run(tap.on_message(Msg(None, subjects.audio_in("echo", name), data=data)))  # type: ignore[arg-type]
+
+    tap = Tap(tmp_path, _FullDisc)
+    for number in range(500):
+        said("rtc_1", number)
+        said("rtc_2", number)
+    monkeypatch.setattr(_FullDisc, "is_full", True)
+    tap.write()
+    said("rtc_1", 500)
+    said("rtc_2", 500)
+    tap.write()
+    tap.close()
+    told = capsys.readouterr()
+    assert told.err.count("the recording of rtc_1 ends here: No space left on device") == 1
+    assert "recorded " + str(tmp_path / "rtc_2.wav") in told.out
+    assert wave.open(str(tmp_path / "rtc_2.wav")).getnframes() == 501 * 320  # noqa: SIM115
 
 
 def recorder(folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.processes.otlp import OtlpReceiver, otlp_receiver
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
+
+from antiphon.bench._lib.otlp import OtlpReceiver, otlp_receiver
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ from support.conditions import until
 from support.models.bookings import BOOKING, DAY
 from support.models.voice import RATE, say, silence, transcribe, words
 from support.net.impaired import impaired_path
-from support.processes.otlp import OtlpReceiver
 from support.processes.stack import Stack, running_stack
 
 from antiphon.agent import Agent, Session
+from antiphon.bench._lib.otlp import OtlpReceiver
 from antiphon.cli.call import CallResult, converse
 from antiphon.cli.call_listener import AUDIBLE, Listener
 from antiphon.cli.sdp import Answer

@@ -18,8 +18,8 @@ from nats.aio.client import Client
 from opentelemetry import trace
 from support.processes.bridge import Speak, StartBridge, Understand, agent_is_there, running_bridge
 from support.processes.nats import nats_server
-from support.processes.otlp import otlp_receiver
 
+from antiphon.bench._lib.otlp import otlp_receiver
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import FrameFlag
@@ -309,7 +309,7 @@ async def test_turn_and_greeting_are_spans_of_the_call_s_trace(
         (claim,) = [span for span in found if span.name == "claim"]
         assert claim.parent_id == "b7ad6b7169203331"
         turns = [span for span in found if span.name == "invoke_agent concierge"]
-        greeting, turn = sorted(turns, key=lambda span: span.begun_ns)
+        greeting, turn = sorted(turns, key=lambda span: span.began_ns)
         assert turn.parent_id == greeting.parent_id == claim.span_id
         assert {span.name for span in found if span.parent_id == greeting.span_id} == {"agent", "text_to_speech joe"}
         parts = {"receive", "end_of_turn", "speech_to_text whisper", "agent", "text_to_speech joe"}

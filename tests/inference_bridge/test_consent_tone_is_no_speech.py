@@ -9,7 +9,7 @@ from antiphon.inference_bridge.models.sources import silero_file
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE, WINDOW
-from antiphon.transceiver.media.consent_tone import ConsentTone
+from antiphon.rtc.media.consent_tone import ConsentTone
 
 pytestmark = [pytest.mark.pure, pytest.mark.models]
 

@@ -16,10 +16,10 @@ from typing import Final
 import pytest
 from support.conditions import wait_until
 from support.dashboard_queries import Query, alert_queries, dashboard_queries
-from support.processes.otlp import otlp_receiver
 from support.processes.prometheus import Prometheus, prometheus
 from support.processes.stack import Stack, running_stack
 
+from antiphon.bench._lib.otlp import otlp_receiver
 from antiphon.runtime.metrics.table import METRICS
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.nightly]

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 from support.conditions import until
-from support.processes.otlp import otlp_receiver
 
+from antiphon.bench._lib.otlp import otlp_receiver
 from antiphon.runtime.metrics import MetricsService
 from antiphon.runtime.metrics.settings import TRIED, MetricsSettings
 from antiphon.schemas.addresses import Address

@@ -63,3 +63,22 @@ def test_a_line_of_a_call_names_the_call_and_its_trace() -> None:
             written = line("late")
         assert (written["call_id"], written["trace_id"]) == (CALL, telemetry.trace_id(call))
         assert "trace_id" not in line(f"session {CALL}: late")
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_an_exception_s_text_is_content(allowed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_TRACE_CONTENT", "on" if allowed else "off")
+
+    def tool() -> None:
+        words = " ".join(["my", "marmalade"])  # a line of a stack shows its source, and not what is in it
+        raise ValueError(words)
+
+    with recorded_spans() as recorded:
+        with pytest.raises(ValueError, match="marmalade"), spans.current("execute_tool weather"):
+            tool()
+        span = recorded.one("execute_tool weather")
+    assert not span.status.is_ok
+    assert span.status.description == "ValueError"
+    (event,) = span.events
+    assert "in tool" in str((event.attributes or {})[names.EXCEPTION_STACKTRACE])
+    assert ("my marmalade" in str(span.to_json())) is allowed

@@ -28,7 +28,13 @@ CREATED = {"type": "session.created", "session": {"audio": {"input": {"format": 
 class Call:
     """A call, its clock, and all that has come out of it."""
 
-    def __init__(self, rate: int = 16000, session: dict[str, Any] | None = None, locked: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        rate: int = 16000,
+        session: dict[str, Any] | None = None,
+        locked: tuple[str, ...] = (),
+        consent_tone: float = 0.0,
+    ) -> None:
         self.now = 100.0
         self.frames: list[AudioFrame] = []
         self.to_agent: list[AudioFrame | str] = []
@@ -38,7 +44,7 @@ class Call:
         self.closed: tuple[str, str] | None = None
         state = CallState("rtc_1", "agent", rate, session_settings=session or {}, locked_settings=list(locked))
         self.turns: list[Told] = []
-        self.core = WebSocketCall(state, self, self.now, lambda call: None)
+        self.core = WebSocketCall(state, self, self.now, lambda call: None, consent_tone=consent_tone)
         self.core.begin(self.now)
 
     def audio(self, frame: AudioFrame) -> None:

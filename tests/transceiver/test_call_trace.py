@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from support.processes.otlp import otlp_receiver
 from support.processes.several_transceivers import several_transceivers
 
+from antiphon.bench._lib.otlp import otlp_receiver
 from antiphon.schemas import messages
 
 pytestmark = pytest.mark.process
@@ -43,7 +43,7 @@ async def test_a_call_that_outlives_its_transceiver_is_one_trace_with_one_root(n
         assert spans[name].parent_id == root.span_id, name
     assert spans["open"].parent_id == root.span_id
     assert spans["claim"].parent_id == spans["open"].span_id
-    assert spans["take_over"].links == [spans["open"].span_id]
+    assert spans["take_over"].links == (spans["open"].span_id,)
     assert "enough" in root.attributes["antiphon.call.cause"]
     assert "1" in root.attributes["antiphon.call.moves"]
     assert not root.failed
@@ -51,4 +51,4 @@ async def test_a_call_that_outlives_its_transceiver_is_one_trace_with_one_root(n
     assert root.resource["service.instance.id"] != spans["open"].resource["service.instance.id"]
     assert all(line.session_id in span.attributes["session.id"] for span in otlp.spans)
     assert "udp" in spans["first_packet"].attributes["antiphon.path"]
-    assert root.begun_ns <= min(span.begun_ns for span in otlp.spans)
+    assert root.began_ns <= min(span.began_ns for span in otlp.spans)

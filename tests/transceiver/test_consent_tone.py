@@ -13,12 +13,12 @@ from support.peers.session_call import Call
 
 from antiphon.rtc.codec import CodecName
 from antiphon.rtc.media.codecs import decoder_of
+from antiphon.rtc.media.consent_tone import FREQUENCY, seconds_between
 from antiphon.rtc.rtp.packet import unpack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.transceiver.media.consent_tone import FREQUENCY, seconds_between
 from antiphon.transceiver.media.sender import AudioSender
 from antiphon.transceiver.session.state import RtpState, SessionState
 from antiphon.transceiver.settings import Settings

@@ -3,7 +3,7 @@
 With `--to` each call becomes one file (`call_file`): both sides, words, turns, events and loss on one clock. With
 `--out` it becomes a stereo WAV file (left the caller as the agent got it, right the speech at the time the caller got
 it) and a time line, one JSON object per line. The credential of the recorder publishes nothing. Recording people needs
-their consent in most places: this command does not ask; `ANTIPHON_CONSENT_TONE` lets the transceivers tell callers.
+their consent in most places: this command does not ask; `ANTIPHON_CONSENT_TONE` has a tone tell callers.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import os
 import signal
 import sys
 import time
-import wave
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import Final
 
 from nats.aio.msg import Msg
 
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.cli.call_file import CallFile, finish_left
+from antiphon.cli.call_file import finish_left
 from antiphon.cli.disc_limit import DiscLimit, size_of
 from antiphon.cli.errors import UsageError
+from antiphon.cli.record_writers import CallFileWriter, WavWriter, Writer
 from antiphon.cli.recording import Recording
 from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
 from antiphon.runtime.nats import connection
@@ -42,8 +42,6 @@ MAX_REMEMBERED: Final = 1000
 """Ended calls, whose late messages begin no new file."""
 IDLE_S: Final = 60.0
 """Seconds without a message after which a call counts as ended."""
-MAX_HELD: Final = 64
-"""Messages of a call that wait for the first audio of its caller."""
 ENDED_WAIT: Final = 1.0
 """Seconds after a call's end in which its owner sums it up."""
 _WRITE_EVERY: Final = 0.5
@@ -52,114 +50,6 @@ _LOOK_EVERY: Final = 5.0
 LOCK: Final = ".antiphon-record"
 """In the folder of `--to`, locked: what a running recorder has not packed yet is no leftover."""
 _ANY_TOLD: Final = (subjects.ANY_CALL_TIMELINE, subjects.ANY_CALL_ENDED)
-
-
-class Writer(Protocol):
-    """What is made of one call. Owned by `Tap`, until `close`; called on its loop."""
-
-    path: Path
-
-    def agent(self, name: str) -> None:
-        """The agent that has the call."""
-
-    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
-        """A message of the session, and it as a line of the time line; empty for audio.
-
-        `at`: Unix time by the clock of the call's transceiver; None: that one is not known yet.
-        """
-
-    def owner(self, kind: str, data: bytes) -> None:
-        """`timeline` or `ended`, from the call's owner."""
-
-    def audio(self, pcm: bytes, rate: int, began: float) -> None:
-        """More sound of both sides."""
-
-    def flush(self) -> None:
-        """Write out what is waiting."""
-
-    def close(self, ended: bool, at: float) -> None:
-        """Finish, at this Unix time of the transceiver's. `ended`: the call did; else the recorder stops before."""
-
-
-class WavWriter:
-    """A stereo WAV file and a file of lines beside it."""
-
-    def __init__(self, folder: Path, session_id: str) -> None:
-        self.path = folder / f"{session_id}.wav"
-        self._wave: wave.Wave_write | None = None
-        self._lines: IO[str] = (folder / f"{session_id}.jsonl").open("w", encoding="utf-8")
-
-    def agent(self, name: str) -> None:
-        pass
-
-    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
-        if line:
-            self._lines.write(line + "\n")
-
-    def owner(self, kind: str, data: bytes) -> None:
-        pass
-
-    def audio(self, pcm: bytes, rate: int, began: float) -> None:
-        if pcm and self._wave is None:
-            self._wave = wave.open(str(self.path), "wb")  # noqa: SIM115 - open for as long as the call
-            self._wave.setnchannels(2)
-            self._wave.setsampwidth(2)
-            self._wave.setframerate(rate)
-        if pcm and self._wave is not None:
-            self._wave.writeframesraw(pcm)
-
-    def flush(self) -> None:
-        self._lines.flush()
-
-    def close(self, ended: bool, at: float) -> None:
-        if self._wave is not None:
-            self._wave.close()
-        self._lines.close()
-
-
-class CallFileWriter:
-    """One `.antiphon` file."""
-
-    def __init__(self, folder: Path, session_id: str) -> None:
-        self._file = CallFile(folder, session_id, time.time())
-        self.path = self._file.path
-        self._held: list[tuple[str, bytes]] = []
-        """Messages that came before the first audio of the caller: by which clock it goes is not known yet."""
-
-    def agent(self, name: str) -> None:
-        self._file.agent(name)
-
-    def message(self, kind: str, data: bytes, line: str, at: float | None) -> None:
-        if line:
-            self._file.message(line)
-            self._held.append((kind, data))
-        if at is not None or len(self._held) > MAX_HELD:
-            self._write_held(at)
-
-    def _write_held(self, at: float | None) -> None:
-        held, self._held = self._held, []
-        for kind, data in held:
-            self._file.entries(self._file.timeline.session(kind, data, time.time() if at is None else at))
-
-    def owner(self, kind: str, data: bytes) -> None:
-        if kind == "ended":
-            self._file.timeline.ended(data)
-        else:
-            self._file.entries(self._file.timeline.owner(data))
-
-    def audio(self, pcm: bytes, rate: int, began: float) -> None:
-        self._file.audio(pcm, rate, began)
-
-    def flush(self) -> None:
-        self._file.flush()
-
-    def end_for_disc(self) -> None:
-        """The disc is full: nothing more is written."""
-        self._file.cut = "disc"
-
-    def close(self, ended: bool, at: float) -> None:
-        self._write_held(at)
-        self._file.close(at if ended else None)
 
 
 class _Call:
@@ -245,9 +135,13 @@ class Tap:
                 self._remember_ended(session_id)
                 print(f"{session_id} is left out: {why}", file=sys.stderr, flush=True)
                 return
-            call = self._calls[session_id] = _Call(self._make(self._folder, session_id), session_id)
-            print(f"recording {session_id}", flush=True)
-        call.message(agent, kind, message.data)
+            with self._while_disc_works(session_id):
+                call = self._calls[session_id] = _Call(self._make(self._folder, session_id), session_id)
+                print(f"recording {session_id}", flush=True)
+        if call is None:
+            return
+        with self._while_disc_works(session_id):
+            call.message(agent, kind, message.data)
         if call.ended_at is not None and not self._ended_wait:
             self._close(session_id)
 
@@ -255,14 +149,16 @@ class Tap:
         """Take what the owner of a call tells operators; of a call that is not being recorded it is left out."""
         _, kind, session_id = message.subject.rsplit(".", 2)
         if (call := self._calls.get(session_id)) is not None:
-            call.writer.owner(kind, message.data)
+            with self._while_disc_works(session_id):
+                call.writer.owner(kind, message.data)
 
     def write(self) -> None:
         """Write what is due of all calls, and close those that are idle."""
         now = time.monotonic()
         self._look_at_disc(now)
         for session_id, call in list(self._calls.items()):
-            call.write()
+            with self._while_disc_works(session_id):
+                call.write()
             ended = call.ended_at is not None and now - call.ended_at >= self._ended_wait
             if ended or now - call.last_message_at > IDLE_S:
                 self._close(session_id)
@@ -299,10 +195,24 @@ class Tap:
         self._ended[session_id] = None
 
     def _close(self, session_id: str) -> None:
-        call = self._calls.pop(session_id)
-        call.close()
-        self._remember_ended(session_id)
-        print(f"recorded {call.writer.path}", flush=True)
+        if (call := self._calls.pop(session_id, None)) is not None:
+            self._remember_ended(session_id)
+            with self._while_disc_works(session_id):
+                call.close()
+                print(f"recorded {call.writer.path}", flush=True)
+
+    @contextlib.contextmanager
+    def _while_disc_works(self, session_id: str) -> Iterator[None]:
+        """A disc that is full or broken ends this recording; what is written stays, and the other calls go on."""
+        try:
+            yield
+        except OSError as error:
+            self._calls.pop(session_id, None)
+            self._remember_ended(session_id)
+            told = f"the recording of {session_id} ends here: {error.strerror}"
+            print(
+                f"{told}; what there is of it is packed by the next antiphon record here", file=sys.stderr, flush=True
+            )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,8 @@ from panels import CONSOLE, REGION, TRACES, Panel, Query, Row, choice, dashboard
 
 AGENT: Final = choice("agent", "Agent", 'label_values(antiphon_process_info{service=~"inference-bridge|agent"}, name)')
 OF: Final = 'service=~"inference-bridge|agent", name=~"$agent"'
+RELAY_DELAY: Final = "antiphon_relay_added_delay_seconds"
+"""No owner of calls can measure it, so it is no part of `antiphon_turn_part_seconds`: joined here, by its name."""
 
 PAGE: Final = dashboard(
     "agents",
@@ -41,7 +43,10 @@ PAGE: Final = dashboard(
                 Panel(
                     "By part, p95",
                     "The part with the highest line is the one to look at.",
-                    (Query(quantile(0.95, "antiphon_turn_part_seconds", "part"), "{{part}}"),),
+                    (
+                        Query(quantile(0.95, "antiphon_turn_part_seconds", "part"), "{{part}}"),
+                        Query(quantile(0.95, RELAY_DELAY), "relay (in uplink and downlink)"),
+                    ),
                     unit="s",
                     width=12,
                 ),

@@ -63,6 +63,7 @@ class FakeTransceiver:
         self.frame_times_ns: list[int] = []
         self.played = bytearray()
         """What was played to the caller: s16le at the agent's rate, without the silence between replies."""
+        self.turn_reports: list[messages.ReportTurn] = []
         self.flushes: list[messages.Flush] = []
         self.flush_times: list[float] = []
         self.paused = False
@@ -291,7 +292,10 @@ class FakeTransceiver:
 
     async def _on_control(self, msg: Msg) -> None:
         control = messages.decode_any(msg.data, messages.CONTROL, "Control")
-        await msg.respond(messages.encode(messages.ControlReply(ok=True)))
+        if isinstance(control, messages.ReportTurn):  # needs no answer
+            self.turn_reports.append(control)
+        else:
+            await msg.respond(messages.encode(messages.ControlReply(ok=True)))
         if isinstance(control, messages.Flush):
             self.paused = False
             self.flushes.append(control)

@@ -13,18 +13,20 @@ from typing import Any, Final
 from nats.aio.client import Client
 
 from antiphon.agent.captions import CallerCaptions, SpeechCaption, typed_shown
-from antiphon.agent.events import ToolFailed, ToolResult
+from antiphon.agent.events import SpeechStarted, SpeechStopped, ToolFailed, ToolResult
 from antiphon.agent.playback import Played
 from antiphon.agent.server_tools import CallableTool
 from antiphon.agent.shadow_session import ShadowSession, as_payload
 from antiphon.agent.speech import Speech
 from antiphon.agent.transcript import Transcript
+from antiphon.agent.turn_reports import TurnReports
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.agent_sessions.handed_call import handed_call
 from antiphon.runtime.agent_sessions.session_bus import ControlOutcome, SessionBus
 from antiphon.runtime.telemetry import names, spans
 from antiphon.schemas import messages
+from antiphon.schemas.audio import AudioFrame
 from antiphon.schemas.messages import Lease
 
 log = logging.getLogger("antiphon.agent")
@@ -67,6 +69,7 @@ class Session(ShadowSession):
         self.tools: Mapping[str, CallableTool] = services.tools
         """Those of the agent, by name."""
         self._services = services
+        self._turn_reports = TurnReports(self.id, lease.agent, lease.trace)
         self._bus = SessionBus(client, lease.agent, self.id, self.over, services.instance)
         self._generation = leases.first_generation(self._lease.takeovers)
         self._turn = asyncio.Lock()
@@ -92,7 +95,12 @@ class Session(ShadowSession):
         if not 0.1 <= ahead <= 25:
             raise ValueError(f"speech {ahead} s ahead: from 0.1 to 25")
         caption = SpeechCaption() if self._captions else None
-        return Speech(rate, ahead, self._bus, self._begin, self._abandon, self._left, caption)
+        began = time.time_ns()
+
+        def first_frame(speech: Speech) -> None:
+            self._report(self._turn_reports.first_frame(speech.generation, began, time.time_ns()))
+
+        return Speech(rate, ahead, self._bus, self._begin, self._abandon, self._left, caption, first_frame)
 
     async def say(self, pcm: bytes, words: str = "", rate: int = 24000) -> Played:
         """Speak one piece of audio; returns what was played of it."""
@@ -159,8 +167,18 @@ class Session(ShadowSession):
     def _left(self) -> None:
         if self._speech is not None:
             self._transcript.add("assistant", self._speech.heard.text)
+            self._report(self._turn_reports.over(self._speech.heard.complete))
         self._speech = None
         self._turn.release()
+
+    def _report(self, report: messages.ReportTurn | None) -> None:
+        if report is not None and not self.over.is_set():
+            self.start(self._bus.report_turn(report), "turn report")
+
+    async def close(self) -> None:
+        """End all tasks of the session."""
+        self._turn_reports.close()
+        await super().close()
 
     # ---- everything else to the transceiver and its client
 
@@ -275,9 +293,14 @@ class Session(ShadowSession):
             for event in typed_shown(text):
                 await self.send(event)
 
+    def _received(self, frame: AudioFrame, event: SpeechStarted | SpeechStopped | None) -> None:
+        self._turn_reports.received(frame, event, time.time_ns())
+
     def _handle(self, event: messages.Message) -> None:
         speech = self._speech
         match event:
+            case messages.Statistics():
+                self._turn_reports.statistics(event.round_trip_ms)
             case messages.Playout() if speech is not None and event.generation == speech.generation:
                 speech.playout(event, time.monotonic())
             case messages.TakenOver(handed_over=False) if speech is not None and not speech.over:

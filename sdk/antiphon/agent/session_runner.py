@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from opentelemetry.trace import Status, StatusCode
-
 from antiphon.agent.session import Session
 from antiphon.agent.shadow_session import ShadowSession
 from antiphon.runtime import tasks, telemetry
@@ -37,8 +35,7 @@ async def run_session(session: ShadowSession, function: Function, hang_up_on_err
                     log.error("%s: its function still runs %.0f s after the end, cancelled", session.id, END_GRACE)
             error = _error(main, session)
             if error is not None:
-                span.record_exception(error)
-                span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+                spans.fail(span, error)
                 log.error("%s: the function has failed: %r", session.id, error, exc_info=error)
             await _leave(session, main, error, hang_up_on_error)
         finally:

@@ -18,7 +18,7 @@ from nats.aio.subscription import Subscription
 from antiphon.agent.captions import typed_text
 from antiphon.agent.energy_vad import EnergyVad
 from antiphon.agent.event_queue import EventQueue
-from antiphon.agent.events import DataReceived, Event, Lagged, TakenOver, TextTyped
+from antiphon.agent.events import DataReceived, Event, Lagged, SpeechStarted, SpeechStopped, TakenOver, TextTyped
 from antiphon.runtime import tasks
 from antiphon.runtime.agent_sessions.session_liveness import SessionLiveness, until_silent
 from antiphon.runtime.nats import connection
@@ -202,8 +202,13 @@ class ShadowSession:
             return
         for feed in list(self._frame_feeds):
             feed.put(frame)
-        if self._loudness is not None and (event := self._loudness.push(frame)):
+        event = self._loudness.push(frame) if self._loudness is not None else None
+        self._received(frame, event)
+        if event is not None:
             self._notify(event)
+
+    def _received(self, frame: AudioFrame, event: SpeechStarted | SpeechStopped | None) -> None:
+        """Take note of a frame of the caller, and of what loudness makes of it."""
 
     async def _on_event(self, msg: Msg) -> None:
         self._liveness.event(time.monotonic())

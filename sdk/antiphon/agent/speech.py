@@ -46,8 +46,12 @@ class Speech:
         abandon: Callable[[Speech], None],
         left: Callable[[], None],
         caption: SpeechCaption | None = None,
+        first_frame: Callable[[Speech], None] = lambda speech: None,
     ) -> None:
-        """`caption`: makes the events that show its words to the client; None: nothing is shown."""
+        """`caption`: makes the events that show its words to the client; None: nothing is shown.
+
+        `first_frame`: called as its first frame leaves.
+        """
         self._input = SpeechInput(rate)
         rate = self.rate = self._input.frame_rate
         """Hz of the frames that it is sent in, and of `heard`: what is written at 11025 goes out at 16000, at 22050 at
@@ -63,6 +67,7 @@ class Speech:
         """Frames keep their order while some are sent again."""
         self._ahead_ms, self._bus, self._begin = ahead * 1000, bus, begin
         self._abandon, self._left, self._caption = abandon, left, caption
+        self._first_frame = first_frame
         self._first_sample = 0
         """Of the next frame."""
         self._ended = False
@@ -192,6 +197,8 @@ class Speech:
     async def _send_one(self, pcm: bytes, flags: int) -> None:
         first_sample = self._first_sample
         self._first_sample += self._framer.size // 2
+        if first_sample == 0:
+            self._first_frame(self)
         await self._bus.publish_frame(pcm, self.rate, first_sample, self.generation, flags)
         self._playout.sent(time.monotonic())
 

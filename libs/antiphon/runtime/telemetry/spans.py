@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as contexts
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from antiphon.runtime.telemetry import attributes as styles
+from antiphon.runtime.telemetry import names
 
 if TYPE_CHECKING:
     from antiphon.runtime.telemetry.export import Export
@@ -28,6 +30,9 @@ _exports: Final[list[Export]] = []
 """The one of the process, from `start_traces` until it is stopped; empty: traces are off."""
 _CALL: Final = contexts.create_key("antiphon-call")
 """In a context: the id of the call that it belongs to."""
+_FRAMES: Final = 30
+_MAX_STACKTRACE: Final = 8000
+"""Innermost frames and characters of a stack that a span holds."""
 
 
 def enabled() -> bool:
@@ -152,13 +157,47 @@ def current(
             kind=kind,
             links=links,
             attributes=_completed(name, None, attributes),
-            record_exception=record_exception,
-            set_status_on_exception=record_exception,
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            yield span
+            try:
+                yield span
+            except Exception as error:
+                if record_exception:
+                    fail(span, error)
+                raise
     finally:
         if token is not None:
             contexts.detach(token)
+
+
+def fail(span: Span, error: BaseException) -> None:
+    """An exception has ended what the span is of.
+
+    Its text stays out unless content is allowed: it is often what was said that a function could not read.
+    """
+    event: dict[str, AttributeValue] = {
+        names.EXCEPTION_TYPE: type(error).__qualname__,
+        names.EXCEPTION_STACKTRACE: "".join(traceback.format_tb(error.__traceback__, -_FRAMES))[:_MAX_STACKTRACE],
+    }
+    if styles.content_allowed():
+        event[names.EXCEPTION_MESSAGE] = str(error)[: styles.MAX_CONTENT]
+    span.add_event("exception", event)
+    span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
+
+
+def traceparent(context: Context | None = None) -> str:
+    """Of the span in `context`, by default the current one, as a header has it (W3C); empty: nothing is traced."""
+    own = trace.get_current_span(context).get_span_context()
+    if not own.is_valid or not _exports:
+        return ""
+    return f"00-{own.trace_id:032x}-{own.span_id:016x}-{int(own.trace_flags):02x}"
+
+
+def traceparent_header() -> dict[str, str]:
+    """For a request to a service of others: `traceparent` of the current span, and nothing else of ours."""
+    own = traceparent()
+    return {"traceparent": own} if own else {}
 
 
 def would_sample(context: Context, trace_id: int, name: str) -> bool:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from antiphon.rtc.media.consent_tone import seconds_between
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.settings import NatsSettings, OptionalPath
 from antiphon.signaling.connections.connection_table import MAX_CONNECTIONS, PER_ADDRESS
@@ -75,6 +76,8 @@ class Settings(NatsSettings):
     """As `nats_credentials`, of the role `websocket`. Without it, where there is that one, no such calls are taken."""
     timeline_words: bool = False
     """What is said in calls over WebSocket stands in their time lines."""
+    consent_tone: str = "false"
+    """A tone over the agent's speech in calls over WebSocket, as transceivers have it."""
     websocket_drain_seconds: float = Field(default=5.0, ge=0, le=86400)
     """At SIGTERM, for the calls over WebSocket to end by themselves."""
     agent_lost_seconds: float = Field(default=30.0, ge=0, le=3600)
@@ -90,6 +93,12 @@ class Settings(NatsSettings):
     webhook_allow_http: bool = False
     """URLs with http to other machines are taken too."""
     default_agent: str = Field(default="concierge", pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+    @field_validator("consent_tone")
+    @classmethod
+    def _is_tone(cls, value: str) -> str:
+        seconds_between(value)
+        return value
 
     @field_validator("api_keys_file", "secret_key_file", "place_table", "webhook_secret_file", mode="before")
     @classmethod

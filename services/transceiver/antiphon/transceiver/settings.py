@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from antiphon.rtc.media.consent_tone import seconds_between
 from antiphon.runtime.cluster_networks import parse_networks
 from antiphon.runtime.nats.hub_settings import HubSettings
 from antiphon.runtime.nats.settings import OptionalPath
@@ -16,7 +17,6 @@ from antiphon.schemas.addresses import parse_address
 from antiphon.schemas.messages import Place
 from antiphon.schemas.route_token import RouteKeyring
 from antiphon.transceiver.copies.copy_keys import ForeignCluster, read_keys
-from antiphon.transceiver.media.consent_tone import seconds_between
 
 
 def _set(value: object) -> object:

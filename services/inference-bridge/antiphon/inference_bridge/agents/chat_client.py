@@ -23,6 +23,7 @@ import httpx2
 
 from antiphon.inference_bridge.agents.server_habits import ServerHabits
 from antiphon.inference_bridge.retry_after import seconds_of
+from antiphon.runtime.telemetry import spans
 
 logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs a line for every request
 
@@ -138,9 +139,8 @@ class ChatClient:
         `within` seconds.
         """
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        request = self._http.build_request(
-            "POST", self._url, content=data, headers={"Content-Type": "application/json"}
-        )
+        headers = {"Content-Type": "application/json"} | spans.traceparent_header()
+        request = self._http.build_request("POST", self._url, content=data, headers=headers)
         async with asyncio.timeout(within):
             response = await self._http.send(request, stream=True)
         try:

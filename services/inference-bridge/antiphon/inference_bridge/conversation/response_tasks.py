@@ -170,7 +170,8 @@ class ResponseTasks:
         ends: End = "completed"
         if command.outcome != "completed":
             ends = "interrupted" if command.outcome == "cancelled" else "failed"
-        self._turns.end(record, ends, self.language, self._voice_of(record))
+        played = "" if command.undone else command.played
+        self._turns.end(record, ends, self.language, self._voice_of(record), played)
 
     def drop(self, command: do.Drop) -> None:
         """There was nothing to answer."""

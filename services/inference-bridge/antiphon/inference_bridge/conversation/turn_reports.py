@@ -12,9 +12,10 @@ from antiphon.inference_bridge.conversation.core.state import Kind, Response
 from antiphon.inference_bridge.conversation.response_record import ResponseRecord
 from antiphon.inference_bridge.conversation.turn import SpokenTurn
 from antiphon.inference_bridge.conversation.turn_parts import TurnMarks, parts_of
-from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans, traceparent
+from antiphon.inference_bridge.conversation.turn_spans import End, TurnSpans
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
+from antiphon.runtime.telemetry import spans
 from antiphon.schemas import messages
 
 
@@ -71,7 +72,7 @@ class TurnReports:
         response_id = record.realtime.id
         self._realtime.emit("antiphon.latency", item_id=turns[-1].item_id, response_id=response_id, **latency)
 
-    def end(self, record: ResponseRecord, end: End, language: str, voice: str) -> None:
+    def end(self, record: ResponseRecord, end: End, language: str, voice: str, played: str = "") -> None:
         """A response is over: its turn is reported and becomes spans, unless it waits for a function's output."""
         response, marks, realtime = record.response, record.marks, record.realtime
         waits = end == "completed" and marks.is_spoken and not marks.published and response.on_record
@@ -86,7 +87,8 @@ class TurnReports:
         if record.generation and end != "session_closed":
             self._report(record, end)
         tokens = realtime.tokens if realtime is not None else (0, 0)
-        self._turn_spans.end(record.span, marks, end, language, voice, tokens)
+        asked = " ".join(words.text for words in response.texts if words.text)
+        self._turn_spans.end(record.span, marks, end, language, voice, tokens, asked, played)
 
     def close(self, language: str, voice: str) -> None:
         """The call has ended."""
@@ -110,7 +112,7 @@ class TurnReports:
             parts=parts_of(marks),
             end=end,
             tools=[name[:64] for name in marks.tools],
-            trace=traceparent(record.span),
+            trace=spans.traceparent(trace.set_span_in_context(record.span)),
         )
         report = messages.ReportTurn(turn=turn, last_sample=marks.last_sample, published=marks.published / 1e9)
         self._spawn(self._bus.report_turn(report))

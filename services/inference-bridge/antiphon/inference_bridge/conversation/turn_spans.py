@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -25,6 +25,7 @@ from antiphon.inference_bridge.conversation.turn_parts import (
     stretches,
 )
 from antiphon.runtime.telemetry import names, spans
+from antiphon.runtime.telemetry.attributes import content
 
 FALSE_INTERRUPTION: Final = "false_interruption"
 """What a turn's span is called when its text was no turn."""
@@ -35,14 +36,6 @@ MAX_TOOLS: Final = 64
 MAX_SPECULATIONS: Final = 8
 """Transcriptions of no use that wait for the turn they were made for; the oldest go."""
 End = Literal["completed", "interrupted", "failed", "session_closed"]
-
-
-def traceparent(span: Span) -> str:
-    """Of this span, as a header has it (W3C Trace Context); empty: nothing is traced."""
-    own = span.get_span_context()
-    if not own.is_valid:
-        return ""
-    return f"00-{own.trace_id:032x}-{own.span_id:016x}-{int(own.trace_flags):02x}"
 
 
 @dataclass(frozen=True)
@@ -107,13 +100,29 @@ class TurnSpans:
 
     # ---- the end of a turn -----------------------------------------------------------------------------
 
-    def end(self, span: Span, marks: TurnMarks, end: End, language: str, voice: str, tokens: tuple[int, int]) -> None:
-        """A turn is over: its parts become children of its span."""
+    def end(
+        self,
+        span: Span,
+        marks: TurnMarks,
+        end: End,
+        language: str,
+        voice: str,
+        tokens: tuple[int, int],
+        asked: str = "",
+        answered: str = "",
+    ) -> None:
+        """A turn is over: its parts become children of its span.
+
+        `asked`, `answered`: what the caller has said, and what of the answer was played. They stand on spans only
+        where `ANTIPHON_TRACE_CONTENT` allows it.
+        """
         if not span.is_recording():
             return
         parts = stretches(marks)
+        said = content(asked, answered)
+        span.set_attributes(said)
         for part in parts:
-            self._child(span, part, language, voice, tokens)
+            self._child(span, part, language, voice, tokens, said if part.name == "agent" else {})
         if parts:
             span.set_attribute(names.TURN_WAIT_MS, round((parts[-1].ends - parts[0].begins) / 1e6, 1))
         if end == "interrupted" and self._interruption.decided:
@@ -126,9 +135,17 @@ class TurnSpans:
             span.set_status(trace.StatusCode.ERROR, "no speech could be made of the answer")
         span.end()
 
-    def _child(self, span: Span, part: Part, language: str, voice: str, tokens: tuple[int, int]) -> None:
+    def _child(
+        self,
+        span: Span,
+        part: Part,
+        language: str,
+        voice: str,
+        tokens: tuple[int, int],
+        said: Mapping[str, AttributeValue],
+    ) -> None:
         models, kind = self._models, SpanKind.INTERNAL
-        attributes: dict[str, AttributeValue] = {names.PART: part.name}
+        attributes: dict[str, AttributeValue] = {names.PART: part.name, **said}
         match part.name:
             case "stt":
                 name, owner, kind = f"{names.SPEECH_TO_TEXT} {models.stt}".strip(), "model", SpanKind.CLIENT

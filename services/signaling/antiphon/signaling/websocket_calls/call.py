@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from antiphon.rtc.media.consent_tone import ConsentTone
 from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.owned_call import Act, Ending
@@ -26,7 +27,7 @@ from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.signaling.websocket_calls.audio_format import AudioFormat, Side, as_agents_read, asked_format
 from antiphon.signaling.websocket_calls.input_audio import InputAudio
-from antiphon.signaling.websocket_calls.output_audio import OutputAudio
+from antiphon.signaling.websocket_calls.output_audio import FRAME, OutputAudio
 from antiphon.signaling.websocket_calls.response_places import ResponsePlaces
 
 Event = dict[str, Any]
@@ -117,10 +118,11 @@ class WebSocketCall:
         record: CallRecord | None = None,
         count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
         unix_offset: float = 0.0,
+        consent_tone: float = 0.0,
     ) -> None:
         """`on_end(call)` is called once, as the last step of `end`. `record`: the call's, for operators.
         `count_report(digest, the one before)`: for metrics. `unix_offset`: Unix time less the time that `now` counts,
-        in seconds.
+        in seconds. `consent_tone`: seconds between two tones; 0: none.
         """
         self.reports = client_statistics.ClientReports()
         """The digests of its client's statistics."""
@@ -141,6 +143,7 @@ class WebSocketCall:
         """The client's last digest."""
         self._turn_latency = TurnLatency(self._turn_known, self._network, now, unix_offset)
         self._places = ResponsePlaces(self._emit)
+        self._tone = ConsentTone(consent_tone) if consent_tone else None
         self._encoder: tuple[int, AudioFormat, Callable[[bytes], bytes]] | None = None
         self._media_started = False
         self._plain = False
@@ -485,12 +488,24 @@ class WebSocketCall:
 
     def _send_speech(self, frames: list[AudioFrame]) -> None:
         place, rate, format = self._places.place(), frames[0].rate, self._formats["output"]
+        frames = self._with_tone(frames)
         for first in range(0, len(frames), DELTA_FRAMES):
             pcm = b"".join(frame.pcm for frame in frames[first : first + DELTA_FRAMES])
             delta = base64.b64encode(format.encode(self._resampled(pcm, rate, format))).decode()
             self._emit("response.output_audio.delta", {**place.fields, "delta": delta})
         if frames[-1].flags & FrameFlag.END_OF_UTTERANCE:
             self._places.last_frame_left()
+
+    def _with_tone(self, frames: list[AudioFrame]) -> list[AudioFrame]:
+        """The consent tone over speech. In silence the protocol has no place for it: a tone that is due waits."""
+        if (tone := self._tone) is None:
+            return frames
+        at, out = self.sender.played_until - FRAME * len(frames) - self._opened_at, []
+        for number, frame in enumerate(frames):
+            if not tone.sounds:
+                tone.begin_if_due(at + FRAME * number)
+            out.append(frame._replace(pcm=tone.over(frame.pcm, frame.rate)) if tone.sounds else frame)
+        return out
 
     def _resampled(self, pcm: bytes, rate: int, format: AudioFormat) -> bytes:
         if rate == format.rate:

@@ -70,6 +70,11 @@ class OutputAudio:
         return self._newest + MAX_AHEAD
 
     @property
+    def played_until(self) -> float:
+        """When the last frame that has left will have been played, by the clock."""
+        return self._played_until
+
+    @property
     def playing(self) -> int | None:
         """The generation that plays now by the clock, or is about to; None: nothing does."""
         if self._announced:

@@ -21,6 +21,7 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from antiphon.rtc.media.consent_tone import seconds_between
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.bounded_log import OncePerChange
 from antiphon.runtime.metrics import OFF, Metrics
@@ -263,7 +264,8 @@ class WebSocketCalls:
         )
         output = BusOutput(session_id, agent, parts.publisher, meter, record, state.call_trace)
         count_report = partial(client_statistics.count, self._metrics)
-        call = WebSocketCall(state, output, began, self._ended, record, count_report, unix_offset)
+        tone = seconds_between(self._settings.consent_tone)
+        call = WebSocketCall(state, output, began, self._ended, record, count_report, unix_offset, tone)
         table.add(call)
         traces.know(session_id, call_trace)
         parts.liveness.watch(session_id, agent, claimed.instance)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from antiphon.rtc.media.codecs import Encoder, encoder_of
+from antiphon.rtc.media.consent_tone import ConsentTone
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp
@@ -20,7 +21,6 @@ from antiphon.runtime.owned_calls.playout_queue import MAX_AHEAD, PlayoutQueue
 from antiphon.runtime.owned_calls.turn_latency import TurnLatency
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
-from antiphon.transceiver.media.consent_tone import ConsentTone
 from antiphon.transceiver.media.digital_silence import DigitalSilence
 from antiphon.transceiver.media.keepalive import Keepalive
 from antiphon.transceiver.media.live_lead import LiveLead

@@ -19,6 +19,7 @@ import httpx2
 
 from antiphon.inference_bridge.models.remote.speech_service import ServiceNames, SpeechServiceError
 from antiphon.inference_bridge.models.threads import BusyError, Urgency
+from antiphon.runtime.telemetry import spans
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,9 @@ class HttpService:
 
     async def post(self, **content: Any) -> httpx2.Response:
         """The head of an answer to a request with this content, as `httpx2` has it; the caller closes it."""
+        request = self._http.build_request("POST", self.url, headers=spans.traceparent_header(), **content)
         try:
-            return await self._http.send(self._http.build_request("POST", self.url, **content), stream=True)
+            return await self._http.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise self.names.unreachable(error) from None
 

@@ -33,6 +33,7 @@ export function liveCalls(calls, { incomplete, total, ended, report }) {
   ];
   return [
     el("p", { class: "hint" }, `${calls.length}${total > calls.length ? ` of ${total}` : ""} live calls${incomplete.length ? `; no answer from ${plain(incomplete.join(", "), 200)}` : ""}`),
+    total > calls.length ? el("p", { class: "hint", role: "status" }, `The page shows the first ${calls.length} in the order of their ids. "antiphon top" shows all of them, filters and sorts.`) : null,
     table("Live calls", columns, calls, "No call runs now."),
   ];
 }

@@ -48,7 +48,7 @@ def seconds_between(setting: str) -> float:
 
 
 class ConsentTone:
-    """The tones of one call. Owner: its `AudioSender`; called on the event loop only."""
+    """The tones of one call. Owner: its `AudioSender`, or its `WebSocketCall`; called on the event loop only."""
 
     def __init__(self, every: float) -> None:
         """`every`: seconds from the beginning of one tone to that of the next."""
