@@ -103,10 +103,11 @@ class TransceiverUnderTest:
         return client
 
     def end_call(self, client: LoadClient) -> None:
-        """Its agent hangs up, and the client says no more."""
+        """Its agent hangs up, and the client says no more. One whose offer is not answered yet just goes."""
         self.load.remove(client)
-        subject = subjects.session_control(AGENT, client.session_id).encode()
-        self.wire.publish(subject, encode(messages.HangUp()))
+        if client.session_id:
+            subject = subjects.session_control(AGENT, client.session_id).encode()
+            self.wire.publish(subject, encode(messages.HangUp()))
 
     def _join(self, count: int) -> bool:
         for _ in range(count):
