@@ -87,6 +87,9 @@ INSIDE: Final = {
     "transceiver.lanes": "ice.agent net session",
     "transceiver.calls": "bus ice.agent media.call_mixer net session settings timing.pacing timing.scheduler",
     "transceiver.failover": "bus calls ice.seen_checks net session",
+    "transceiver.composition": (
+        "bus calls copies failover lanes metrics net prepared session settings timing.scheduler"
+    ),
     "transceiver.copies": "failover net session",
     "transceiver.prepared": "calls net session",
     "signaling.connections": "http.errors settings trusted_proxies",

@@ -40,6 +40,7 @@ BENCHES: Final = {
     "resampling": "models.resampling",
     "text-agent": "calls.text_agent",
     "transceiver": "media.transceiver",
+    "transceiver-processes": "media.transceiver_processes",
     "tracing-cost": "calls.tracing_cost",
     "tracing-load": "calls.tracing_load",
     "turn-parts": "calls.turn_parts",

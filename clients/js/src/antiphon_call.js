@@ -4,7 +4,7 @@
 import { REPORT_EVERY, digestOf } from "./client_stats.js";
 import { KeptPath } from "./kept_path.js";
 import { PathWatch } from "./path_watch.js";
-import { splitRelays } from "./relays.js";
+import { apart, splitRelays } from "./relays.js";
 import { request } from "./request.js";
 
 const ANSWERED_WITHIN = 500; // ms for the server's answer to a prepared call; then an ordinary one is placed
@@ -28,7 +28,9 @@ export class AntiphonCall extends EventTarget {
   #report;
   #ingresses = []; // the regions of the answer's relays, in their order
   #location = null; // of the call on the server
-  #prepared = null; // {id, region, ingresses, answer, until} of `prepare`
+  #prepared = null; // {id, region, ingresses, answer, until} of `prepare`, and `candidates` where the answer is in place without them
+  #waits = false; // `prepare` was called, and `connect` was not
+  #track = null; // the agent's, of a call that waits
   #stream = null; // the caller's voice
   #sender = null; // RTCRtpSender of it
   #over = false;
@@ -54,10 +56,14 @@ export class AntiphonCall extends EventTarget {
    * microphone, and is no call at the server yet. AntiphonError where the server refuses.
    */
   async prepare({ agent = null, region = null, race = null } = {}) {
+    this.#waits = true;
     const peer = this.#open(null);
     const offer = await peer.createOffer();
     const [answered] = await Promise.all([this.#post("/v1/realtime/prepare", offer.sdp, { agent, region, race }), peer.setLocalDescription(offer)]);
-    this.#prepared = { ...answered, until: performance.now() + answered.kept * 1000 - PREPARED_MARGIN };
+    const until = performance.now() + answered.kept * 1000 - PREPARED_MARGIN;
+    const early = !this.#over && waitsForCandidates() ? apart(answered.answer) : null;
+    if (early?.candidates.length) await peer.setRemoteDescription({ type: "answer", sdp: early.sdp });
+    this.#prepared = { ...answered, candidates: early?.candidates ?? [], until };
     if (this.#over) peer.close();
   }
 
@@ -78,6 +84,7 @@ export class AntiphonCall extends EventTarget {
    * `race`; these here count where it is not answered within ANSWERED_WITHIN, and an ordinary one is placed.
    */
   async connect({ stream, agent = null, region = null, race = null }) {
+    this.#waits = false;
     if (this.prepared && (await this.#usePrepared(stream))) return;
     this.#drop();
     this.#stream ??= await stream; // unless it was replaced already
@@ -98,7 +105,7 @@ export class AntiphonCall extends EventTarget {
     const channel = (this.channel = peer.createDataChannel("oai-events"));
     const mine = (action) => (event) => this.peer === peer && action(event);
     peer.addEventListener("connectionstatechange", mine(() => this.#say("state", peer.connectionState)));
-    peer.addEventListener("track", mine(({ track }) => this.#say("track", track)));
+    peer.addEventListener("track", mine(({ track }) => (this.#waits ? (this.#track = track) : this.#say("track", track))));
     for (const type of ["open", "close"]) channel.addEventListener(type, mine(() => this.#say(type)));
     channel.addEventListener("message", mine(({ data }) => this.#received(data)));
     const [track] = stream?.getAudioTracks() ?? [];
@@ -119,9 +126,12 @@ export class AntiphonCall extends EventTarget {
     const peer = this.peer;
     this.#prepared = null;
     this.#begin(prepared);
-    const voice = Promise.resolve(stream).then((given) => this.peer === peer && !this.#over && this.replaceMicrophone(this.#stream ?? given));
+    const { answer, candidates } = prepared;
+    const given = candidates.length ? Promise.all(candidates.map((candidate) => peer.addIceCandidate(candidate).catch(() => {}))) : peer.setRemoteDescription({ type: "answer", sdp: splitRelays(answer).first });
+    if (this.#track) this.#say("track", this.#track);
+    const voice = Promise.resolve(stream).then((opened) => this.peer === peer && !this.#over && this.replaceMicrophone(this.#stream ?? opened));
     voice.catch(() => {}); // it is awaited below
-    await peer.setRemoteDescription({ type: "answer", sdp: splitRelays(prepared.answer).first });
+    await given;
     if (await isAnswered(peer, ANSWERED_WITHIN)) {
       if (!this.#over) this.#keep(prepared);
       await voice;
@@ -241,6 +251,14 @@ export class AntiphonCall extends EventTarget {
   #say(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/**
+ * Whether an answer may be in place for a minute before its candidates: the check then leaves at once where these are given, some
+ * 10 ms earlier. Firefox gives a connection without candidates up after 5 s, and only Chromium's kind has this interface.
+ */
+function waitsForCandidates() {
+  return Boolean(globalThis.navigator?.userAgentData);
 }
 
 /** Whether a check of this connection is answered within so many ms. */

@@ -39,6 +39,19 @@ function lowered(line) {
   return line.replace(` ${priority} `, ` ${Math.max(1, priority - SERVERS_FIRST + FIRST_PRIORITY)} `);
 }
 
+/** What `splitRelays` calls `first` in two parts: the answer without candidates, and these, for `addIceCandidate`. */
+export function apart(answer) {
+  const candidates = [];
+  const lines = [];
+  let section = -1;
+  for (const line of splitRelays(answer).first.split("\r\n")) {
+    if (line.startsWith("m=")) section += 1;
+    if (line.startsWith("a=candidate:")) candidates.push({ candidate: line.slice(2), sdpMLineIndex: section });
+    else if (line !== "a=end-of-candidates") lines.push(line);
+  }
+  return { sdp: lines.join("\r\n"), candidates };
+}
+
 /** The answer with these candidates and no others, which are all there are. */
 export function withCandidates(answer, candidates) {
   const lines = [];

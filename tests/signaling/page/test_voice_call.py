@@ -300,6 +300,33 @@ def test_a_prepared_call_asks_for_no_microphone_before_and_for_nothing_at_the_se
     assert page.evaluate("[asked().length, peers.length, call.id]") == [1, 1, "rtc_1"]
 
 
+def test_chromium_has_the_answer_before_the_click_and_gets_the_relay_with_it(page: VirtualPage) -> None:
+    page.evaluate(
+        PREPARES
+        + """
+        navigator.userAgentData = {};
+        const lines = ["a=candidate:10 1 udp 2130706000 192.0.2.1 9000 typ host", "a=end-of-candidates", ""];
+        answer.body = ["v=0", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0", ...lines].join("\\r\\n");
+        const Other = RTCPeerConnection;
+        globalThis.RTCPeerConnection = class extends Other {
+          added = [];
+          async setRemoteDescription({ sdp }) {
+            this.sdp = sdp;
+            this.dispatchEvent(Object.assign(new Event("track"), { track: new MediaStream().tracks[0] }));
+          }
+          async addIceCandidate({ candidate, sdpMLineIndex }) { this.added.push([candidate, sdpMLineIndex]); }
+        };
+        globalThis.call = antiphon.prepare();
+        """
+    )
+    assert page.evaluate("peers[0].sdp") == "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n"
+    assert page.evaluate("[peers[0].added, call.stream]") == [[], None]
+    page.evaluate("start()")
+    assert page.evaluate("peers[0].added") == [["candidate:10 1 udp 1000000000 192.0.2.1 9000 typ host", 0]]
+    page.evaluate("peers[0].answerChecks(); peers[0].become('connected')")
+    assert page.evaluate("[outcome, call.stream !== null, asked().length]") == ["connected", True, 1]
+
+
 def test_a_prepared_call_that_nobody_answers_is_replaced_by_an_ordinary_one(page: VirtualPage) -> None:
     page.evaluate(PREPARES + "globalThis.call = antiphon.prepare();")
     page.evaluate("start()")

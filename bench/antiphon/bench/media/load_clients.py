@@ -207,6 +207,12 @@ class Load:
         self.clients.append(client)
         min(self._slots, key=len).append(client)
 
+    def remove(self, client: LoadClient) -> None:
+        self.clients.remove(client)
+        for slot in self._slots:
+            if client in slot:
+                slot.remove(client)
+
     def take_turn(self, step: Callable[[], None]) -> None:
         self._steps.append(step)
 

@@ -40,14 +40,15 @@ NO_CANDIDATE: Final = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host\r\n"
 
 
 class TransceiverUnderTest:
-    """A running transceiver, its clients, and the agent that echoes to them.
+    """Running transceivers, their clients, and the agent that echoes to them.
 
     Owned by `transceiver_under_test`, which closes it; used from one thread.
     """
 
     has_agent = True
 
-    def __init__(self, url: str, pid: int) -> None:
+    def __init__(self, url: str, pid: int, processes: int = 1) -> None:
+        """`processes`: transceivers to wait for; sessions go to each in turn."""
         self.pid = pid
         self.load = Load(self._deliver, self._each_step)
         self.wire = NatsWire(url)
@@ -59,7 +60,8 @@ class TransceiverUnderTest:
         self._headers: dict[bytes, LoadClient] = {}
         self._sessions: dict[bytes, _EchoSession] = {}
         self._announced_at = 0.0
-        self._announcement: messages.TransceiverAnnouncement | None = None
+        self._announcements: dict[int, messages.TransceiverAnnouncement] = {}
+        """By slot."""
         self._replies: dict[bytes, LoadClient] = {}
         self._refused: list[str] = []
         self._replies_due: list[tuple[float, _EchoSession, bytes]] = []
@@ -69,7 +71,7 @@ class TransceiverUnderTest:
         self.wire.subscribe(subjects.agent_claim(AGENT), self._claimed)
         self.wire.subscribe(f"antiphon.v1.session.{AGENT}.*.audio.in", self._frame_received)
         self.wire.subscribe("_INBOX.bench.*", self._opened)
-        if not self.load.run(START_SECONDS, lambda: self._announcement is not None):
+        if not self.load.run(START_SECONDS, lambda: len(self._announcements) >= processes):
             raise UsageError("the transceiver for this bench does not start")
 
     def join(self, count: int, rush: int = RUSH) -> bool:
@@ -80,23 +82,36 @@ class TransceiverUnderTest:
             count -= rush
         return True
 
+    def begin_call(self) -> LoadClient:
+        """One more session; its client speaks as soon as it is connected."""
+        number = len(self._headers)
+        announcement = self._announcements[sorted(self._announcements)[number % len(self._announcements)]]
+        owner = tuple(parse_address(announcement.tunnel_address))
+        header = tunnel.pack_header(Address("192.0.2.1", 1024 + number))
+        client = LoadClient(
+            self._certificate,
+            lambda data: self.load.socket.sendto(header + data, owner),
+            self._packets,
+            self.load.take_turn,
+        )
+        self._headers[header] = client
+        self.load.add(client)
+        inbox = b"_INBOX.bench.%d" % len(self._headers)
+        self._replies[inbox] = client
+        subject = subjects.transceiver_open(0, announcement.slot).encode()
+        self.wire.publish(subject, encode(messages.OpenRequest(offer=client.offer(), agent=AGENT)), inbox)
+        return client
+
+    def end_call(self, client: LoadClient) -> None:
+        """Its agent hangs up, and the client says no more. One whose offer is not answered yet just goes."""
+        self.load.remove(client)
+        if client.session_id:
+            subject = subjects.session_control(AGENT, client.session_id).encode()
+            self.wire.publish(subject, encode(messages.HangUp()))
+
     def _join(self, count: int) -> bool:
-        assert self._announcement is not None
-        subject = subjects.transceiver_open(0, self._announcement.slot).encode()
-        owner = tuple(parse_address(self._announcement.tunnel_address))
         for _ in range(count):
-            header = tunnel.pack_header(Address("192.0.2.1", 1024 + len(self._headers)))
-            client = LoadClient(
-                self._certificate,
-                lambda data, header=header: self.load.socket.sendto(header + data, owner),  # type: ignore[misc]
-                self._packets,
-                self.load.take_turn,
-            )
-            self._headers[header] = client
-            self.load.add(client)
-            inbox = b"_INBOX.bench.%d" % len(self._headers)
-            self._replies[inbox] = client
-            self.wire.publish(subject, encode(messages.OpenRequest(offer=client.offer(), agent=AGENT)), inbox)
+            self.begin_call()
         self.wire.flush()
         return self.load.run(START_SECONDS, lambda: all(client.connected for client in self.load.clients[-count:]))
 
@@ -149,7 +164,8 @@ class TransceiverUnderTest:
         self.wire.flush()
 
     def _transceiver_announced(self, subject: bytes, reply: bytes, payload: bytes) -> None:
-        self._announcement = decode(payload, messages.TransceiverAnnouncement)
+        announcement = decode(payload, messages.TransceiverAnnouncement)
+        self._announcements[announcement.slot] = announcement
 
     def _claimed(self, subject: bytes, reply: bytes, payload: bytes) -> None:
         claim = decode(payload, messages.Claim)
@@ -241,7 +257,10 @@ class _EchoSession:
 
 
 @contextmanager
-def transceiver_under_test(url: str, core: int, hand_over: bool = True) -> Iterator[TransceiverUnderTest]:
+def transceiver_under_test(
+    url: str, core: int, hand_over: bool = True, processes: int = 1
+) -> Iterator[TransceiverUnderTest]:
+    """`processes`: so many on that core, started by one parent."""
     settings = {
         "ANTIPHON_NATS_URL": url,
         "ANTIPHON_ROUTE_KEYS": f"A:{secrets.token_hex(16)}",
@@ -252,9 +271,11 @@ def transceiver_under_test(url: str, core: int, hand_over: bool = True) -> Itera
         "ANTIPHON_MAX_LATENESS_MS": "100000",
         "ANTIPHON_LOG_LEVEL": "WARNING",
         "ANTIPHON_HAND_OVER": str(int(hand_over)),
+        "ANTIPHON_TRANSCEIVER_PROCESSES": str(processes),
+        "ANTIPHON_METRICS_BIND": "127.0.0.1:0",
     }
     with process([sys.executable, "-m", "antiphon.transceiver"], core, settings) as child:
-        running = TransceiverUnderTest(url, child.pid)
+        running = TransceiverUnderTest(url, child.pid, processes)
         try:
             yield running
         finally:

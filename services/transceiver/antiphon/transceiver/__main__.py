@@ -52,7 +52,7 @@ async def serve(settings: Settings, metrics: MetricsSettings, is_busy: Callable[
     # These objects live as long as the process: the collector need not look at them again while frames are due.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)  # frames make no cycles
+    gc.set_threshold(20_000, 20, 20)  # frames make no cycles; of ended sessions, see `timing.cycle_collection`
     watchdog = LoopWatchdog("transceiver", STANDSTILL_SECONDS)
     watchdog.start()
     await stop.wait()

@@ -56,6 +56,8 @@ class Demux:
 
     def __init__(self) -> None:
         self.counters = SocketCounters()
+        self.removed = 0
+        """Sessions that were here and are no more."""
         self._by_id: dict[str, Session] = {}
         self._by_ufrag: dict[str, Session] = {}
         self._by_client: dict[bytes, Session | ContestedAddress] = {}
@@ -74,7 +76,8 @@ class Demux:
 
     def remove(self, session: Session) -> None:
         """Forget a session under all its names."""
-        self._by_id.pop(session.state.session_id, None)
+        if self._by_id.pop(session.state.session_id, None) is not None:
+            self.removed += 1
         self._forget(session, session.state.ufrags, session.ice.headers)
 
     def adopt(self, session: Session) -> None:
