@@ -41,7 +41,7 @@ def test_the_demo_clinic_greets_for_the_concierge_alone(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = Settings()
-    clinic = greeting_of(load_agent_class("antiphon.demo.concierge.Concierge"))
+    clinic = greeting_of(load_agent_class("antiphon.demo.concierge.in_bridge.Concierge"))
     of_agent = NEUTRAL_GREETING if settings.has_language_model else clinic
     assert settings.greeting_text(of_agent) == greeting
 
@@ -51,7 +51,7 @@ def test_an_agent_without_a_greeting_greets_neutrally() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Concierge", "no.such.module.Agent", "antiphon.demo.concierge.Nobody", "antiphon.demo.__doc__", "..a"]
+    "name", ["", "Concierge", "no.such.module.Agent", "antiphon.demo.concierge.in_bridge.Nobody", "antiphon.demo.__doc__", "..a"]
 )
 def test_a_name_of_no_agent_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(AgentNameError, match=re.escape(f"ANTIPHON_SCRIPTED_AGENT is {name!r}")):

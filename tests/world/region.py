@@ -156,7 +156,7 @@ class Region:
             case "bridge":
                 settings = self._files.environment(self.name, User("bridge", CONCIERGE))
                 settings["ANTIPHON_AGENT_NAME"] = CONCIERGE
-                settings["ANTIPHON_SCRIPTED_AGENT"] = "antiphon.demo.concierge.Concierge"
+                settings["ANTIPHON_SCRIPTED_AGENT"] = "antiphon.demo.concierge.in_bridge.Concierge"
         return settings | self.more_settings.get(part, {})
 
     def _relay(self, first: bool) -> dict[str, str]:

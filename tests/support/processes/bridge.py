@@ -47,7 +47,7 @@ def running_bridge(nats_url: str, **settings: str) -> Iterator[subprocess.Popen[
     unless `turn_silence_ms` says otherwise (empty: the product's own rules), so that what a test asks does not depend
     on how busy the machine is.
     """
-    settings = {"turn_silence_ms": "400", "scripted_agent": "antiphon.demo.concierge.Concierge", **settings}
+    settings = {"turn_silence_ms": "400", "scripted_agent": "antiphon.demo.concierge.in_bridge.Concierge", **settings}
     variables = {f"ANTIPHON_{name.upper()}": value for name, value in settings.items()}
     environment = {**os.environ, "ANTIPHON_NATS_URL": nats_url, **variables}
     process = subprocess.Popen([sys.executable, "-m", "antiphon.inference_bridge"], env=environment)

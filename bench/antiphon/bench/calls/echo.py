@@ -208,7 +208,7 @@ def _bridge(url: str, mode: str) -> Iterator[Any]:
         "ANTIPHON_NATS_URL": url,
         "ANTIPHON_ECHO": mode,
         "ANTIPHON_GREETING": ANSWER,
-        "ANTIPHON_SCRIPTED_AGENT": "antiphon.demo.concierge.Concierge",
+        "ANTIPHON_SCRIPTED_AGENT": "antiphon.demo.concierge.in_bridge.Concierge",
         "ANTIPHON_BRIDGE_MAX_WAIT": "0",  # all calls of a round at once
         "OTEL_SDK_DISABLED": "true",
     }

@@ -82,7 +82,7 @@ class OwnStack:
         )
 
     def bridge(self, **settings: str) -> int:
-        settings.setdefault("ANTIPHON_SCRIPTED_AGENT", "antiphon.demo.concierge.Concierge")
+        settings.setdefault("ANTIPHON_SCRIPTED_AGENT", "antiphon.demo.concierge.in_bridge.Concierge")
         return self._start("antiphon.inference_bridge", ANTIPHON_GREETING="none", **settings)
 
     def agent(self) -> int:
