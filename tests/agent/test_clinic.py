@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any
@@ -56,3 +58,9 @@ def test_a_state_of_another_version_counts_as_none() -> None:
         assert "Hello" in (await call.say("Hi!")).played
 
     virtually(work())
+
+
+def test_the_process_of_the_clinic_needs_no_bridge() -> None:
+    """Its image has none."""
+    script = "import sys, antiphon.demo.concierge.agent; sys.exit('antiphon.inference_bridge' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -14,6 +14,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "deploy" / "helm" / "antiphon"
 SERVICES: Final = ("relay", "transceiver", "signaling", "inference-bridge")
+WAIT: Final = ("--wait", "--timeout", "240s")
 
 
 class Failure(Exception):
@@ -44,26 +45,39 @@ async def run(*command: str, stdin: str = "", patience: float = 300) -> str:
     return out.decode()
 
 
-async def build_images(tag: str) -> None:
-    """All images of ours and of the agent that speaks, and give them to the nodes."""
+async def build_images(tag: str, source: Path = ROOT) -> list[str]:
+    """All images of the sources there, and of the agent that speaks; returns their names."""
     names = []
     for service in SERVICES:
         names.append(f"antiphon-{service}:{tag}")
-        await run("docker", "build", "-q", "--build-arg", f"SERVICE={service}", "-t", names[-1], ".", patience=1800)
+        build = ("docker", "build", "-q", "--build-arg", f"SERVICE={service}", "-t", names[-1], str(source))
+        await run(*build, patience=1800)
     names.append(f"antiphon-test-agent:{tag}")
     dockerfile = f"FROM antiphon-relay:{tag}\nCOPY antiphon /sdk/antiphon\nENV PYTHONPATH=/sdk\n"
     with tempfile.NamedTemporaryFile("w", suffix=".Dockerfile") as file:
         file.write(dockerfile)
         file.flush()
-        await run("docker", "build", "-q", "-t", names[-1], "-f", file.name, "sdk")
+        await run("docker", "build", "-q", "-t", names[-1], "-f", file.name, str(source / "sdk"))
+    return names
+
+
+async def load_images(names: list[str]) -> None:
+    """Give them to the nodes, in one archive: layers that they share are in it once."""
     load = os.environ.get("K8S_LOAD_IMAGES", "")
     if not load:
         raise Failure("K8S_LOAD_IMAGES: a command that gives archives of `docker save` to all nodes")
     with tempfile.TemporaryDirectory() as scratch:
-        for name in [*names, "nats:2.15-alpine"]:
-            archive = str(Path(scratch, "image.tar"))
-            await run("docker", "save", name, "-o", archive)
-            await run(*shlex.split(load), archive, patience=600)
+        archive = str(Path(scratch, "images.tar"))
+        await run("docker", "save", *names, "nats:2.15-alpine", "-o", archive, patience=600)
+        await run(*shlex.split(load), archive, patience=900)
+
+
+async def sources_of(revision: str, directory: str) -> Path:
+    """The repository as it was at that commit, below `directory`."""
+    archive = str(Path(directory, "sources.tar"))
+    await run("git", "archive", "-o", archive, revision)
+    await run("tar", "x", "-C", directory, "-f", archive)
+    return Path(directory)
 
 
 class Cluster:
@@ -82,23 +96,27 @@ class Cluster:
     async def helm(self, *arguments: str) -> str:
         return await run("helm", "-n", self.namespace, *arguments)
 
-    async def install(self, values: str, *, upgrade: bool = False, wait: bool = True) -> float:
-        """Install or upgrade the chart; how many seconds it took."""
+    async def install(self, values: str, *, upgrade: bool = False, chart: Path = CHART) -> float:
+        """Install or upgrade the chart; how many seconds it took, until the last pod of before is gone."""
         began = time.monotonic()
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             file.write(values)
             file.flush()
             verb = "upgrade" if upgrade else "install"
-            flags = ("--wait", "--timeout", "240s") if wait else ()
-            before = [each["metadata"]["name"] for each in (await self.get("pods"))["items"]] if upgrade else []
-            await self.helm(verb, self.release, str(CHART), "-f", file.name, *flags)
-        kept = {each["metadata"]["name"] for each in (await self.get("pods"))["items"]} if upgrade else set()
-        await self.gone([name for name in before if name in await self._ending(kept)])
+            await self.helm(verb, self.release, str(chart), "-f", file.name, *WAIT)
+        await self.gone(await self._ending())
         return time.monotonic() - began
 
-    async def _ending(self, names: set[str]) -> set[str]:
+    async def roll_back(self) -> float:
+        """To the revision before; how many seconds it took, until the last pod of before is gone."""
+        began = time.monotonic()
+        await self.helm("rollback", self.release, *WAIT)
+        await self.gone(await self._ending())
+        return time.monotonic() - began
+
+    async def _ending(self) -> list[str]:
         items = (await self.get("pods"))["items"]
-        return {each["metadata"]["name"] for each in items if "deletionTimestamp" in each["metadata"]} & names
+        return [each["metadata"]["name"] for each in items if "deletionTimestamp" in each["metadata"]]
 
     async def nodes(self) -> dict[str, str]:
         """Name -> internal address, of nodes that are ready, in the order of their names."""
@@ -149,9 +167,24 @@ class Cluster:
             await self.kubectl("rollout", "status", f"deployment/{self.release}-{each}", "--timeout=120s")
         return time.monotonic() - began
 
+    async def uninstall(self) -> float:
+        """Remove the release, and wait until its pods are gone; seconds. Secrets of credentials stay."""
+        began = time.monotonic()
+        await self.helm("uninstall", self.release, *WAIT)
+        ours = await self.get("pods", "-l", f"app.kubernetes.io/instance={self.release}")
+        await self.gone([each["metadata"]["name"] for each in ours["items"]])
+        return time.monotonic() - began
+
     async def delete(self) -> None:
         """The namespace and all in it."""
         await run("kubectl", "delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s")
+
+    async def left(self) -> list[str]:
+        """What of ours is outside of the namespace still: the release would make nothing there."""
+        kinds = "namespaces,clusterroles,clusterrolebindings,persistentvolumes"
+        items = json.loads(await run("kubectl", "get", kinds, "-o", "json"))["items"]
+        named = [f"{each['kind']} {each['metadata']['name']}" for each in items]
+        return [each for each in named if self.namespace in each or f" {self.release}-" in each]
 
 
 async def kill_node(node: str) -> None:

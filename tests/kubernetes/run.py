@@ -15,12 +15,25 @@ import asyncio
 import os
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Final
 
+from kubernetes import policies, usage
 from kubernetes.calls import HEADER, Calls, Phase
-from kubernetes.cluster import CHART, ROOT, Cluster, Failure, build_images, kill_node, run
+from kubernetes.cluster import (
+    CHART,
+    ROOT,
+    Cluster,
+    Failure,
+    build_images,
+    kill_node,
+    load_images,
+    run,
+    sources_of,
+)
 
 from antiphon.cli.errors import CallError
 
@@ -64,7 +77,7 @@ spec:
 """
 
 
-def values(tag: str, address: str, first: str, *, drain: int = 15, log: str = "INFO") -> str:
+def values(tag: str, address: str, first: str, *, drain: int = 15, log: str = "INFO", clinic: bool = True) -> str:
     """The three values that an installation needs, and what this cluster needs besides: NodePorts, little of a core."""
     small = "resources: { requests: { cpu: 20m, memory: 64Mi } }"
     media = "resources: { requests: { cpu: 200m, memory: 64Mi } }"
@@ -81,6 +94,7 @@ transceiver: {{ maxLatenessMs: 250, {media} }}
 signaling: {{ service: {{ type: NodePort, nodePort: {HTTP_PORT} }}, {small} }}
 # Ten calls do not speak here, but its first greetings do, on the cores of all that runs here.
 bridge: {{ env: {{ ANTIPHON_BRIDGE_MAX_WAIT: "30" }}, {small} }}
+{f"clinic: {{ {small} }}" if clinic else ""}
 """
 
 
@@ -96,22 +110,33 @@ class Run:
         self.calls = Calls("", "")
         self.address = self.first = self.second = ""
 
-    async def install(self) -> None:
-        """From nothing, with the images on the nodes."""
+    async def prepare(self) -> None:
+        """An empty namespace, and which node is which."""
         cluster = self.cluster
+        await cluster.delete()
         nodes = await cluster.nodes()
         if len(nodes) < 2:
             raise Failure(f"{len(nodes)} nodes are ready: this takes two")
         (self.first, self.address), (self.second, _), *_ = nodes.items()
         await run("kubectl", "create", "namespace", NAMESPACE)
         await cluster.kubectl("create", "secret", "generic", "api-keys", f"--from-literal=api-keys={self.key}")
-        took = await cluster.install(values(self.tag, self.address, self.first))
-        print(f"installed in {took:.0f} s", flush=True)
-        self.expect(took < INSTALLED_WITHIN, f"the installation took {took:.0f} s")
         await cluster.kubectl("create", "configmap", "talker", f"--from-file={ROOT}/tests/kubernetes/talker.py")
-        agent = AGENT.replace("TAG", self.tag).replace("NODE", self.first)
+
+    async def install(self) -> None:
+        """With the images on the nodes; then again, after it was removed."""
+        for how in ("", " again, after the release was removed"):
+            if how:
+                print(f"removed in {await self.cluster.uninstall():.0f} s", flush=True)
+            took = await self.cluster.install(values(self.tag, self.address, self.first))
+            print(f"installed{how} in {took:.0f} s", flush=True)
+            self.expect(took < INSTALLED_WITHIN, f"the installation{how} took {took:.0f} s")
+
+    async def start_talker(self, tag: str) -> None:
+        cluster = self.cluster
+        await cluster.kubectl("delete", "pod", TALKER, "--ignore-not-found")
+        agent = AGENT.replace("TAG", tag).replace("NODE", self.first)
         await cluster.kubectl("create", "-f", "-", stdin=agent)
-        await cluster.kubectl("wait", "pod/talker", "--for=condition=Ready", "--timeout=60s")
+        await cluster.kubectl("wait", f"pod/{TALKER}", "--for=condition=Ready", "--timeout=60s")
 
     async def place_calls(self) -> None:
         self.calls = Calls(f"http://{self.address}:{HTTP_PORT}", self.key)
@@ -147,6 +172,7 @@ class Run:
                 ("relays", f"daemonset/{RELEASE}-relay"),
                 ("transceivers", f"deployment/{RELEASE}-transceiver"),
                 ("bridges", f"deployment/{RELEASE}-bridge"),
+                ("clinic", f"deployment/{RELEASE}-agent-clinic"),
                 ("signaling", f"deployment/{RELEASE}-signaling"),
             ):
                 phase = await self.phase(f"{part}, {turn} roll", cluster.roll(workload))
@@ -166,6 +192,29 @@ class Run:
         drained = await self.phase(f"drain of {self.second}", cluster.drain(self.second))
         self.expect(not drained.ended, f"the drain of a node ended {len(drained.ended)} calls")
         await run("kubectl", "uncordon", self.second)
+
+    async def check_releases(self, revision: str, tag: str, chart: Path) -> None:
+        """Upgrade from that release to this one, back, and again: each time both serve the same calls for a while."""
+        before = values(tag, self.address, self.first, clinic=(chart / "templates" / "agents.yaml").exists())
+        await self.cluster.install(before, chart=chart)
+        await self.start_talker(tag)
+        await self.place_calls()
+        now = values(self.tag, self.address, self.first)
+        for name, back in ((f"upgrade from {revision}", False), (f"back to {revision}", True), ("forth again", False)):
+            work = self.cluster.roll_back() if back else self.cluster.install(now, upgrade=True)
+            phase = await self.phase(name, work, after=10)
+            self.expect(not phase.ended, f"{name} ended {len(phase.ended)} calls")
+        await self.calls.close()
+        await self.cluster.uninstall()
+
+    async def check_policies(self) -> None:
+        """The policies allow what the pods do, and refuse what nobody is to do."""
+        kinds, complaints = await policies.check(self.cluster)
+        print(f"\n{kinds} kinds of connections between parts, held against the policies\n", flush=True)
+        self.complaints += complaints
+
+    async def show_usage(self) -> None:
+        print("", usage.HEADER, *(each.row() for each in await usage.used(self.cluster)), "", sep="\n", flush=True)
 
     async def check_control(self) -> None:
         """Relays that end at once lose packets: else this run shows nothing."""
@@ -202,33 +251,63 @@ async def check_chart() -> None:
         await run("helm", "template", "x", str(CHART), "-f", str(example), "--kube-version", "1.34.0")
 
 
+async def images(this: Run, built: str | None) -> None:
+    """Those of this release, on the nodes."""
+    if not built:
+        await load_images(await build_images(this.tag))
+
+
+async def releases(this: Run, revision: str, built: str | None) -> None:
+    """Rolls between the release of that commit and this one."""
+    tag = built or f"{this.tag}-before"
+    with tempfile.TemporaryDirectory() as scratch:
+        source = await sources_of(revision, scratch)
+        if not built:
+            await load_images(await build_images(tag, source))
+        await this.check_releases(revision, tag, source / CHART.relative_to(ROOT))
+
+
+async def stages(this: Run, only: str | None) -> None:
+    """What is checked of this release."""
+    await this.install()
+    await this.start_talker(this.tag)
+    await this.place_calls()
+    await this.check_policies()
+    if only in (None, "rolls"):
+        await this.check_rolls()
+        await this.show_usage()
+    if only in (None, "control"):
+        await this.check_control()
+    if only == "power" or (only is None and os.environ.get("K8S_KILL_NODE")):
+        await this.check_power_cut()
+
+
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tag", help="images that the nodes have already; default: build and load them")
     parser.add_argument("--keep", action="store_true", help="leave the namespace as it is at the end")
-    parser.add_argument("--only", choices=("rolls", "control", "power"), help="one part of it")
+    parser.add_argument("--only", choices=("rolls", "control", "power", "releases"), help="one part of it")
+    parser.add_argument("--before", metavar="COMMIT", help="roll from the release of that commit to this one, and back")
+    parser.add_argument("--before-tag", metavar="TAG", help="its images, which the nodes have already")
     args = parser.parse_args()
-    tag = args.tag or f"t{int(time.time())}"
-    this = Run(tag)
+    if args.only == "releases" and not args.before:
+        parser.error("--only releases: --before COMMIT says which release was before")
+    this = Run(args.tag or f"t{int(time.time())}")
     try:
         await check_chart()
-        if not args.tag:
-            await build_images(tag)
-        await this.cluster.delete()
-        await this.install()
-        await this.place_calls()
-        if args.only in (None, "rolls"):
-            await this.check_rolls()
-        if args.only in (None, "control"):
-            await this.check_control()
-        if args.only == "power" or (args.only is None and os.environ.get("K8S_KILL_NODE")):
-            await this.check_power_cut()
+        await images(this, args.tag)
+        await this.prepare()
+        if args.before and args.only in (None, "releases"):
+            await releases(this, args.before, args.before_tag)
+        if args.only != "releases":
+            await stages(this, args.only)
     except (Failure, CallError) as failure:
         this.complaints.append(str(failure))
     finally:
         await this.calls.close()
         if not args.keep:
             await this.cluster.delete()
+            this.complaints += [f"left behind: {each}" for each in await this.cluster.left()]
     for complaint in this.complaints:
         print(f"k8s-test: {complaint}", file=sys.stderr)
     print("k8s-test: failed" if this.complaints else "k8s-test: passed")

@@ -30,6 +30,7 @@ from antiphon.runtime.agent_sessions import lease_crypto, recent_audio, takeover
 from antiphon.runtime.agent_sessions.admission import Admission, read_claim
 from antiphon.runtime.agent_sessions.keeper import LeaseKeeper, new_instance
 from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.health import serving
 from antiphon.runtime.metrics.settings import NOWHERE, MetricsSettings
 from antiphon.runtime.nats import connection, process_drain, service_discovery
 from antiphon.runtime.nats.access import Access
@@ -96,6 +97,7 @@ class Agent:
         self._sessions: dict[str, ShadowSession] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client: Client
+        self._leaving = False
         self._keeper: LeaseKeeper
         self._services: AgentServices
         self._watchdog: Watchdog
@@ -260,8 +262,10 @@ class Agent:
             self._spawn(self._shadow.watch(self._begin_shadow))
         if on_drain is not None:  # after `require_allowed`: a server with users of before may refuse it
             await process_drain.listen(self._client, service_discovery.AGENT_SERVICE, service.id, on_drain)
+        self._metrics.started(lambda: serving(self._leaving, self._client.is_connected))
 
     async def _stop(self) -> None:
+        self._leaving = True
         self._admission.stop()
         await self._leave_group()
         for session in self._sessions.values():

@@ -38,10 +38,29 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
 - {{ .Values.region.cluster | quote }}
 - --bridge
 - {{ .Values.bridge.agentName | quote }}
-{{- range .Values.credentials.agents }}
-- --agent
-- {{ . | quote }}
+{{- range include "antiphon.agentUsers" . | fromYamlArray }}
+- --{{ .role | replace "_" "-" }}
+- {{ .name | quote }}
 {{- end }}
+{{- end -}}
+
+{{/* Agents, each with its role on NATS: those that this chart runs, and those that are only given a credential. */}}
+{{- define "antiphon.agentUsers" -}}
+{{- $found := list -}}
+{{- range .Values.credentials.agents }}{{ $found = append $found (dict "role" "agent" "name" .) }}{{ end -}}
+{{- range .Values.credentials.textAgents }}{{ $found = append $found (dict "role" "text_agent" "name" .) }}{{ end -}}
+{{- range .Values.agents }}{{ $found = append $found (dict "role" (include "antiphon.agentRole" .) "name" .name) }}{{ end -}}
+{{- if include "antiphon.clinic" . }}{{ $found = append $found (dict "role" "text_agent" "name" "concierge") }}{{ end -}}
+{{- $found | uniq | toYaml -}}
+{{- end -}}
+
+{{- define "antiphon.agentRole" -}}
+{{- if eq (.kind | default "text") "audio" }}agent{{ else }}text_agent{{ end -}}
+{{- end -}}
+
+{{/* Not empty: the demo clinic is to run. A bridge with a language model of its name goes before it. */}}
+{{- define "antiphon.clinic" -}}
+{{- if and .Values.clinic.enabled (not (and .Values.bridge.llm.url (eq .Values.bridge.agentName "concierge"))) }}yes{{ end -}}
 {{- end -}}
 
 {{- define "antiphon.transceiverUser" -}}

@@ -16,7 +16,13 @@ Failing = Callable[[], Mapping[str, str]]
 """Part of the process -> why it would not serve callers now; empty: it would."""
 
 DRAINING: Final = {"state": "draining"}
+NO_NATS: Final = {"nats": "not connected"}
 STARTING: Final = {"state": "starting"}
+
+
+def serving(leaving: bool, connected: bool) -> Mapping[str, str]:
+    """What fails of a process that serves callers by NATS alone."""
+    return DRAINING if leaving else {} if connected else NO_NATS
 
 
 def answer(failing: Mapping[str, str]) -> Answer:

@@ -22,6 +22,7 @@ from antiphon.agent.watchdog import Watchdog
 from antiphon.runtime import tasks, telemetry
 from antiphon.runtime.agent_sessions.keeper import new_instance
 from antiphon.runtime.metrics import MetricsService
+from antiphon.runtime.metrics.health import serving
 from antiphon.runtime.metrics.settings import MetricsSettings
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.errors import BUS_ERRORS
@@ -99,6 +100,7 @@ class Instance:
         self._requests = await self._client.subscribe(subjects.agent_reply(name), queue=name, cb=self._on_request)
         await connection.require_allowed(self._client)
         self._announcing = asyncio.create_task(self._announce())
+        self._service.started(lambda: serving(self._leaving, self._client.is_connected))
 
     async def stop(self) -> None:
         """Say that it leaves, finish what is under way for `STOP_SECONDS`, and leave the rest to other instances."""

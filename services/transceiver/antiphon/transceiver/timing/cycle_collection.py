@@ -1,8 +1,8 @@
 """When the memory of ended sessions is given back. Pure.
 
-A session and its parts refer to each other, so only the cycle collector frees them, and it is set to run rarely: a full
-collection costs 0.1 us for each object of each session while frames are due. Left to itself it would begin after some 50,000
-calls of 30 kB each, unless there are moments without any call, which a busy process never has.
+A session and its parts refer to each other, so only the cycle collector frees them, and it is set to run rarely: a
+full collection costs 0.1 us for each object of each session while frames are due. Left to itself it would begin after
+some 50,000 calls of 30 kB each, unless there are moments without any call, which a busy process never has.
 """
 
 from __future__ import annotations
