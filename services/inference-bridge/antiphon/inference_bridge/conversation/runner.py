@@ -30,6 +30,7 @@ from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import INTERNAL, JsonObject, text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.mcp_items import items_for_agent
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
@@ -287,7 +288,7 @@ class ConversationRunner:
         """Ask for another agent. If it can be had, this session ends, and this task with it."""
         self._transfer_known.clear()
         self._asked_for = transfer.agent
-        said = [item for item in self._realtime.conversation.items if INTERNAL not in item]
+        said = items_for_agent([item for item in self._realtime.conversation.items if INTERNAL not in item])
         handed = handed_call(said, transfer.summary, transfer.silent)
         outcome = await self._bus.transfer(transfer.agent, handed)
         if outcome is not ControlOutcome.DONE:
