@@ -144,6 +144,7 @@ class Session:
             self._turn_spans,
             self._changed,
             self._hang_up,
+            self._events_sent,
             profile,
             without_secrets(lease.session),
         )
@@ -209,8 +210,11 @@ class Session:
 
     async def _hang_up(self, reason: str) -> None:
         """End the call behind the last event for its client, such as the transcript of a goodbye."""
-        await self._events.drained(_LAST_EVENTS_SECONDS)
+        await self._events_sent()
         await self._bus.hang_up(reason)
+
+    async def _events_sent(self) -> None:
+        await self._events.drained(_LAST_EVENTS_SECONDS)
 
     def hand_over(self) -> None:
         """Another process is to continue the call: keep the last snapshot, and change it no more."""
