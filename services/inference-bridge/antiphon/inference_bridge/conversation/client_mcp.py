@@ -78,6 +78,8 @@ class ClientMcp:
         self._id, self._realtime, self._hosts, self._spawn = session_id, realtime, hosts, spawn
         self._servers: dict[str, _Server] = {}
         self._listings = 0
+        self._closing: set[asyncio.Task[None]] = set()
+        """Servers that are let go: not the session's tasks, whose end would leave their connections behind."""
 
     def apply(self, tools: Sequence[Tool]) -> None:
         """The tools in force now: new servers are connected and listed, others are let go."""
@@ -85,7 +87,9 @@ class ClientMcp:
         for label, server in list(self._servers.items()):
             if label not in wanted or not _is_same(server.tool, wanted[label]):
                 del self._servers[label]
-                self._spawn(_close(server))
+                task = asyncio.create_task(_close(server))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
         for label, tool in wanted.items():
             if label not in self._servers:
                 server = self._servers[label] = _Server(tool)
@@ -121,7 +125,7 @@ class ClientMcp:
     async def close(self) -> None:
         """The call has ended."""
         servers, self._servers = list(self._servers.values()), {}
-        await asyncio.gather(*(_close(server) for server in servers))
+        await asyncio.gather(*(_close(server) for server in servers), *self._closing, return_exceptions=True)
 
     async def _connect(self, server: _Server) -> None:
         realtime, tool = self._realtime, server.tool
@@ -137,6 +141,7 @@ class ClientMcp:
             return
         item["tools"] = [_listed(each) for each in server.tools()]
         realtime.emit("mcp_list_tools.completed", item_id=item["id"])
+        realtime.conversation.text_changed(item)
         if item["id"] in realtime.conversation:
             before = realtime.conversation.before(item["id"])
             realtime.emit("conversation.item.done", previous_item_id=before, item=item)
@@ -153,8 +158,10 @@ class ClientMcp:
             return f"{MAX_LISTINGS} servers were asked in this call already"
         try:
             connection = await asyncio.to_thread(_connection, tool, self._hosts)
-        except (ValueError, ImportError) as error:
-            return str(error)
+        except ImportError as error:
+            return f"the bridge has no {error.name}"
+        except ValueError:  # its text may show headers
+            return "the server can't be asked so"
         try:
             await connection.start(LIST_SECONDS)
             if not connection.connected:

@@ -94,9 +94,9 @@ class ConversationRunner:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
-        another process would need has changed. `hang_up(why)`: ends the call. `events_sent`: returns when the client has
-        been sent all events so far, or after a while. `profile`: of the agent. `session`: the
-        client's settings as in the claim.
+        another process would need has changed. `hang_up(why)`: ends the call. `events_sent`: returns when the client
+        has been sent all events so far, or after a while. `profile`: of the agent. `session`: the client's settings as
+        in the claim.
         """
         self.settings, self._support, self._profile = settings, support, profile
         state.rules = rules_of(settings, support, patience_ms, profile)

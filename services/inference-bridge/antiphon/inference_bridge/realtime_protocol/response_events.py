@@ -95,9 +95,9 @@ class RealtimeResponse:
             before = self._realtime.conversation.add(item)
             self._realtime.emit("conversation.item.added", previous_item_id=before, item=dict(item))
 
-    def of_item(self, item: JsonObject, type_: str, **fields: Any) -> None:
+    def of_item(self, about: JsonObject, type_: str, /, **fields: Any) -> None:
         """An event about an item that has begun. A field that is None is left out."""
-        place = {"response_id": self.id, "item_id": item["id"], "output_index": self._output.index(item)}
+        place = {"response_id": self.id, "item_id": about["id"], "output_index": self._output.index(about)}
         fields = {name: value for name, value in {**place, **fields}.items() if value is not None}
         self._realtime.emit(type_, **fields)
 
