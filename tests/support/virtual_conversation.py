@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from antiphon.inference_bridge.agents import ReplyPart, Request
+from antiphon.inference_bridge.agents.client_mcp import McpServers, McpUsingAgent
 from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.conversation import (
     response_playback,
@@ -212,6 +213,7 @@ class VirtualConversation:
         profile: AgentProfile | None = None,
         session: dict[str, Any] | None = None,
         speculates: bool = False,
+        mcp: McpServers | None = None,
         **state: Any,
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -223,6 +225,8 @@ class VirtualConversation:
         for module in (response_playback, response_tasks, runner, speech_frames, transcriptions, turn_spans_module):
             monkeypatch.setattr(module, "time", clock)
         self.events: list[dict[str, Any]] = []
+        self.events_sent_at: list[float] = []
+        """When somebody waited for the events to be sent."""
         self.agent = Agent(answers)
         self.beside: list[Agent] = []
         """Agents of responses out of band; they answer as `agent` would."""
@@ -237,7 +241,7 @@ class VirtualConversation:
             State(idle_since=loop.time(), **state),
             self.bus,  # type: ignore[arg-type]
             self.realtime,
-            self.agent,
+            self.agent if mcp is None else McpUsingAgent(self.agent, mcp),
             self._another_agent,
             speech,
             settings or SessionSettings(),
@@ -251,6 +255,7 @@ class VirtualConversation:
             turn_spans,
             lambda: None,
             self.bus.hang_up,
+            self._events_sent,
             profile or AgentProfile("agent", lambda _: self.agent, speculates=speculates),
             session,
         )
@@ -258,6 +263,9 @@ class VirtualConversation:
         self._commands = ClientCommands(self.runner, self.realtime, lambda: None, LockedSettings(), SpeechSupport())
         self._spawn(self.bus.run())
         self._spawn(self._tick())
+
+    async def _events_sent(self) -> None:
+        self.events_sent_at.append(self.loop.time())
 
     def _another_agent(self) -> Agent:
         self.beside.append(Agent(self.agent.answers))

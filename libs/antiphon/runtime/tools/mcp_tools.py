@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import httpx2
 import mcp_types
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
@@ -62,13 +63,25 @@ class McpTool:
     parameters: dict[str, Any]
     schema: ArgumentsSchema | None
     """None: its schema can't be read here, and the server checks."""
+    read_only: bool = False
+    """The server says that it changes nothing (`readOnlyHint`)."""
 
 
 class McpConnection:
     """Owned by a tool set, for its life; used on the event loop, by any task."""
 
-    def __init__(self, server: McpServer, on_change: Callable[[], None], environ: Mapping[str, str]) -> None:
-        """`on_change`: the tools are others now. `ToolDefinitionError` for a secret that is not there."""
+    def __init__(
+        self,
+        server: McpServer,
+        on_change: Callable[[], None],
+        environ: Mapping[str, str],
+        client: Callable[[Mapping[str, str]], httpx2.AsyncClient] = bounded_client,
+    ) -> None:
+        """`on_change`: the tools are others now. `client`: makes the HTTP client for these headers, in a thread.
+
+        `ToolDefinitionError` for a secret that is not there.
+        """
+        self._http_client = client
         self.server = server
         self.tools: dict[str, McpTool] = {}
         """Those that were listed last, by the server's names: kept while it is lost."""
@@ -82,6 +95,12 @@ class McpConnection:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._log = OncePerChange(log)
         self._task: asyncio.Task[None] | None = None
+        self._why_not = ""
+
+    @property
+    def why_not(self) -> str:
+        """Of the last try to connect; empty: there was none, or it went well."""
+        return self._why_not
 
     @property
     def connected(self) -> bool:
@@ -152,6 +171,7 @@ class McpConnection:
                 await self._connected(child)
             except (Exception, BaseExceptionGroup) as error:
                 why = _why(error)
+                self._why_not = why
             finally:
                 self._client = None
                 self._tried.set()
@@ -181,7 +201,7 @@ class McpConnection:
                     )
                 )
                 await self._list(client)
-            self._client = client
+            self._client, self._why_not = client, ""
             self._tried.set()
             self._log.say(f"MCP server {self.server.name}: {len(self.tools)} tools", level=logging.INFO)
             watching.append(asyncio.create_task(self._listen(client)))
@@ -209,7 +229,7 @@ class McpConnection:
 
     @asynccontextmanager
     async def _over_http(self) -> AsyncIterator[Any]:
-        http = await asyncio.to_thread(bounded_client, self._headers)
+        http = await asyncio.to_thread(self._http_client, self._headers)
         async with (
             http,
             streamable_http_client(self.server.url, http_client=http, max_sse_event_size=MAX_MESSAGE) as streams,
@@ -274,7 +294,9 @@ class McpConnection:
         except SchemaError as error:
             self._log.say(f"{where}: the server alone checks its arguments: {error}", tool.name, logging.INFO)
             schema = None
-        listed[tool.name] = McpTool(tool.name, (tool.description or "")[:MAX_DESCRIPTION], parameters, schema)
+        read_only = tool.annotations is not None and tool.annotations.read_only_hint is True
+        description = (tool.description or "")[:MAX_DESCRIPTION]
+        listed[tool.name] = McpTool(tool.name, description, parameters, schema, read_only)
 
 
 def _read(tool: McpTool, arguments: str) -> dict[str, Any]:

@@ -188,13 +188,19 @@ def _signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -
         os.killpg(process.pid, number)
 
 
-def bounded_client(headers: Mapping[str, str]) -> httpx2.AsyncClient:
-    """The HTTP client for one MCP server; made anew for each connection, off the event loop (certificates)."""
+def bounded_client(
+    headers: Mapping[str, str], transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
+    """The HTTP client for one MCP server; made anew for each connection, off the event loop (certificates).
+
+    `transport`: what makes the connections; None: the usual one.
+    """
     no_cookies = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     return _BoundedClient(
         headers={"User-Agent": "antiphon", **headers},
         timeout=httpx2.Timeout(30.0, connect=5.0, read=_READ_SECONDS),
         cookies=no_cookies,
+        transport=transport,
     )
 
 

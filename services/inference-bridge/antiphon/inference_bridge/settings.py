@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from antiphon.runtime.agent_sessions import lease_crypto
 from antiphon.runtime.nats.server_url import without_password
 from antiphon.runtime.nats.settings import NatsSettings
+from antiphon.runtime.tools.allowed_hosts import AllowedHosts
 
 
 def default_cache_dir() -> Path:
@@ -62,6 +63,8 @@ class Settings(NatsSettings):
     greeting: str = ""
     """Spoken when the call is connected; `none` for silence, empty for the agent's own."""
 
+    mcp_hosts: str = ""
+    """Hosts of MCP servers that clients may name in their sessions, behind commas; empty: none."""
     patience_ms: int = Field(default=2500, ge=0, le=60_000)
     """Time after which a caller whose answer is late gets a short spoken sign; 0: never."""
 
@@ -146,6 +149,12 @@ class Settings(NatsSettings):
     def _is_key_file(cls, value: Path | None) -> Path | None:
         if value is not None:
             lease_crypto.from_file(value)
+        return value
+
+    @field_validator("mcp_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        AllowedHosts.read(value, "ANTIPHON_MCP_HOSTS")
         return value
 
     @field_validator("llm_url", "tts_url", "stt_url")

@@ -40,6 +40,8 @@ class Request:
     """Session settings of the client, as in the claim."""
     speculative: bool = False
     """A guess: the turn may go on. The answer is not spoken unless the turn ends with the same words."""
+    all_items: Sequence[dict[str, Any]] = ()
+    """`items` with those of MCP servers that the client has named, which are functions to an agent."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,21 @@ class ToolRun:
     output: str | None = None
     """Text, mostly JSON, or the error's."""
     failed: bool = False
+    server_label: str = ""
+    """Of the client's MCP server whose tool it is: the client learns of the call. Empty: it is the agent's own tool."""
+    approval_request_id: str = ""
+    """With which the client has approved it."""
+
+
+@dataclass(frozen=True)
+class McpApproval:
+    """The client is asked whether a tool of one of its MCP servers may be called. A value."""
+
+    server_label: str
+    name: str
+    """As the server has it."""
+    arguments: str
+    """JSON."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +170,7 @@ ReplyPart = (
     | HandOver
     | ExpectAnswer
     | ToolRun
+    | McpApproval
     | FunctionCall
     | Usage
     | Incomplete

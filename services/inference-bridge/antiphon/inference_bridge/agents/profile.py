@@ -48,6 +48,8 @@ class AgentProfile:
     longest_call: float | None = None
     """Seconds after which the call is ended, with a sentence; None: no bound."""
     failures: FailureSentences = field(default_factory=FailureSentences)
+    kind: str = ""
+    """What the services register says that it is: `file`; empty: nothing."""
     is_scripted: bool = False
     """It does not greet because a client's text asks for it."""
     speculates: bool = False

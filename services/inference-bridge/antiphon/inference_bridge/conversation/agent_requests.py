@@ -14,6 +14,7 @@ from antiphon.inference_bridge.agents import GuessEndedError, OwnSpeech, ReplyPa
 from antiphon.inference_bridge.conversation.core.state import MAX_KEYS, Kind, Response
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject, message, text_of
+from antiphon.inference_bridge.realtime_protocol.mcp_items import items_for_agent
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.schemas.messages.replies import ReplyEvent
 
@@ -66,7 +67,7 @@ def request_for(
     return Request(
         text,
         datetime.now().astimezone(),
-        items,
+        items_for_agent(items),
         settings.instructions or instructions,
         [tool.model_dump() for tool in settings.tools],
         choice if isinstance(choice, str) else choice.model_dump(),
@@ -75,6 +76,7 @@ def request_for(
         event=event,
         keys="".join(words.text or "" for words in response.texts if words.is_keys)[-MAX_KEYS:],
         session=session,
+        all_items=items,
     )
 
 

@@ -23,7 +23,9 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
 )
 from antiphon.inference_bridge.realtime_protocol.conversation import text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.items import McpApprovalResponseItem
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
+from antiphon.inference_bridge.realtime_protocol.mcp_items import is_open
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 
@@ -101,11 +103,19 @@ class ClientCommands:
         self._conversation.create(asked)
 
     def _create_item(self, event: ItemCreate) -> None:
+        if isinstance(event.item, McpApprovalResponseItem):
+            request_id = event.item.approval_request_id
+            if not is_open(self._realtime.conversation.items, request_id):
+                text = f"there is no approval request {request_id!r:.60} that waits for an answer"
+                raise ClientError(text, "item_not_found", "item.approval_request_id")
         item = self._realtime.create(event.item, event.previous_item_id)
         if item["type"] == "message" and item["role"] == "user":
             self._conversation.feed(events.TextAdded(text_of(item)))
         elif item["type"] == "function_call_output":
             self._conversation.add_output(item["call_id"])
+        elif item["type"] == "mcp_approval_response":
+            self._conversation.add_output(item["approval_request_id"])
+            self._conversation.create(None)  # nobody else asks for the answer
 
     def _cancel(self, response_id: str | None) -> None:
         rid = None

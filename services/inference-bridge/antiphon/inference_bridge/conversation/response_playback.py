@@ -18,6 +18,7 @@ from antiphon.inference_bridge.agents import (
     HandOver,
     HangUpAfterSpeech,
     Incomplete,
+    McpApproval,
     OwnSpeech,
     ReplyPart,
     Retracted,
@@ -32,6 +33,7 @@ from antiphon.inference_bridge.conversation.speech_frames import FRAME, SpeechFr
 from antiphon.inference_bridge.models.clients import StreamedTts
 from antiphon.inference_bridge.models.threads import Urgency
 from antiphon.inference_bridge.phrases import phrase
+from antiphon.inference_bridge.realtime_protocol.mcp_calls import ask_approval
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.tts.clause_words import ClauseWords
 from antiphon.inference_bridge.tts.clauses import ClauseSplitter, is_decoration, pause_ms_after
@@ -218,10 +220,12 @@ class ResponsePlayback:
                     async with self._speaking:
                         await self._frames.send(np.zeros(milliseconds * _MS, dtype="<i2"), None)
             case FunctionCall(call_id, name, arguments):
-                if self.response.spoken and "".join(self._written).strip():
-                    self.response.begin_speech()  # the words before a call stand before it on record
+                self._words_stand_before()
                 self.response.function_call(call_id, name, arguments)
                 self._listener.called(call_id, name)
+            case McpApproval(label, name, arguments):
+                self._words_stand_before()
+                self._listener.called(ask_approval(self.response, label, name, arguments), name)
             case ToolRun():
                 if part.output is None:
                     await self._say_rest()  # the caller should not wait for the tool to hear a sentence that is whole
@@ -243,6 +247,11 @@ class ResponsePlayback:
                 self.hang_up = True
             case TransferAfterSpeech():
                 self.transfer = part
+
+    def _words_stand_before(self) -> None:
+        """On record the words before a call stand before it."""
+        if self.response.spoken and "".join(self._written).strip():
+            self.response.begin_speech()
 
     def playout(self, event: messages.Playout) -> None:
         """The transceiver reports how far it has played."""

@@ -40,6 +40,7 @@ from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.mcp_calls import McpCalls
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
@@ -347,7 +348,7 @@ class ResponseTasks:
         assert record.realtime is not None
         own = self._settings_of(record.response)
         put = self._realtime.add_internal if record.response.on_record else None
-        record.tools = ToolRuns(put, self._turn_spans, record.span, record.marks)
+        record.tools = ToolRuns(put, self._turn_spans, record.span, record.marks, McpCalls(record.realtime))
         playback = ResponsePlayback(
             self._bus,
             self._realtime,

@@ -30,6 +30,7 @@ from antiphon.inference_bridge.models.smart_turn import EndOfTurn
 from antiphon.inference_bridge.realtime_protocol.client_events import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.conversation import INTERNAL, JsonObject, text_of
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.mcp_items import items_for_agent
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SemanticVad, ServerVad, SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
@@ -86,20 +87,23 @@ class ConversationRunner:
         turn_spans: TurnSpans,
         changed: Callable[[], None],
         hang_up: Callable[[str], Coroutine[Any, Any, None]],
+        events_sent: Callable[[], Coroutine[Any, Any, None]],
         profile: AgentProfile,
         session: JsonObject | None = None,
     ) -> None:
         """`state`: of a call that begins, or is taken over. `first_generation`: below the first response's.
 
         `spawn`: makes tasks that end with the call. `turn_spans`: of its own turns. `changed`: the state that
-        another process would need has changed. `hang_up(why)`: ends the call. `profile`: of the agent. `session`: the
-        client's settings as in the claim.
+        another process would need has changed. `hang_up(why)`: ends the call. `events_sent`: returns when the client
+        has been sent all events so far, or after a while. `profile`: of the agent. `session`: the client's settings as
+        in the claim.
         """
         self.settings, self._support, self._profile = settings, support, profile
         state.rules = rules_of(settings, support, patience_ms, profile)
         self.core = ConversationCore(state)
         self._bus, self._realtime, self._patience_ms = bus, realtime, patience_ms
         self._spawn, self._changed, self._hang_up = spawn, changed, hang_up
+        self._events_sent = events_sent
         self._turn_spans = turn_spans
         self._events: deque[Event] = deque()
         self._at_work = False
@@ -287,7 +291,8 @@ class ConversationRunner:
         """Ask for another agent. If it can be had, this session ends, and this task with it."""
         self._transfer_known.clear()
         self._asked_for = transfer.agent
-        said = [item for item in self._realtime.conversation.items if INTERNAL not in item]
+        await self._events_sent()  # what we publish once the other one has the call reaches nobody
+        said = items_for_agent([item for item in self._realtime.conversation.items if INTERNAL not in item])
         handed = handed_call(said, transfer.summary, transfer.silent)
         outcome = await self._bus.transfer(transfer.agent, handed)
         if outcome is not ControlOutcome.DONE:

@@ -11,14 +11,16 @@ import contextlib
 import logging
 import time
 from collections.abc import Coroutine, Sequence
-from functools import partial
 from typing import Any, Final
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from antiphon.inference_bridge.agents import Agent
+from antiphon.inference_bridge.agents.client_mcp import McpUsingAgent
 from antiphon.inference_bridge.agents.profile import AgentProfile
 from antiphon.inference_bridge.conversation.client_commands import ClientCommands
+from antiphon.inference_bridge.conversation.client_mcp import ClientMcp
 from antiphon.inference_bridge.conversation.client_messages import ClientMessages
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.event_output import EventOutput
@@ -34,6 +36,7 @@ from antiphon.inference_bridge.phrases import phrase
 from antiphon.inference_bridge.realtime_protocol.caller_keys import key_of
 from antiphon.inference_bridge.realtime_protocol.conversation import JsonObject
 from antiphon.inference_bridge.realtime_protocol.locked_settings import LockedSettings
+from antiphon.inference_bridge.realtime_protocol.mcp_tools import without_secrets
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings, first_settings
 from antiphon.inference_bridge.turns.window import RATE
@@ -118,7 +121,8 @@ class Session:
         echo = EchoCanceller(self._played) if services.cancels_echo else None
         turn_settings = settings.turn_settings(services.turn_settings)
         self._vad = VadPipeline(stream, services.vad_executor, turn_settings, services.has_room, echo)
-        agent = profile.make(self.id)
+        self._mcp = ClientMcp(self.id, self._realtime, services.support.mcp_hosts, self._spawn)
+        agent = self._agent()
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)
         self._turn_spans = TurnSpans(self._context, self.id, lease.agent, services.model_names)
@@ -127,7 +131,7 @@ class Session:
             self._bus,
             self._realtime,
             agent,
-            partial(profile.make, self.id),
+            self._agent,
             services.speech,
             settings,
             services.support,
@@ -140,8 +144,9 @@ class Session:
             self._turn_spans,
             self._changed,
             self._hang_up,
+            self._events_sent,
             profile,
-            lease.session,
+            without_secrets(lease.session),
         )
         commands = ClientCommands(
             self._conversation, self._realtime, self._apply_settings, self._locked, services.support
@@ -177,6 +182,8 @@ class Session:
         self._spawn(self._vad.listen(self._conversation.transcriptions))
         self._spawn(self._events.run())
         self._spawn(self._watch())
+        if self._session_created:
+            self._mcp.apply(self._conversation.settings.tools)
 
     @property
     def bus(self) -> SessionBus:
@@ -203,8 +210,11 @@ class Session:
 
     async def _hang_up(self, reason: str) -> None:
         """End the call behind the last event for its client, such as the transcript of a goodbye."""
-        await self._events.drained(_LAST_EVENTS_SECONDS)
+        await self._events_sent()
         await self._bus.hang_up(reason)
+
+    async def _events_sent(self) -> None:
+        await self._events.drained(_LAST_EVENTS_SECONDS)
 
     def hand_over(self) -> None:
         """Another process is to continue the call: keep the last snapshot, and change it no more."""
@@ -220,9 +230,15 @@ class Session:
                 await subscription.unsubscribe()
         self._subscriptions.clear()
         self._snapshots.close()
+        await self._mcp.close()
         await tasks.end(*(task for task in self._tasks if task is not asyncio.current_task()))
         over, self._is_over = self._is_over, False
         self._conversation.close(goes_on=not over)
+
+    def _agent(self) -> Agent:
+        """Another agent for this call."""
+        agent = self._profile.make(self.id)
+        return McpUsingAgent(agent, self._mcp) if self._services.support.mcp_hosts.hosts else agent
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -351,6 +367,7 @@ class Session:
         settings = self._conversation.settings.turn_settings(self._services.turn_settings)
         self._conversation.transcriptions.change_detection(settings)
         self._realtime.session("session.updated", self._shown())
+        self._mcp.apply(self._conversation.settings.tools)
 
     def _shown(self) -> JsonObject:
         services = self._services
@@ -366,6 +383,7 @@ class Session:
             self._session_created = True
             self._realtime.session("session.created", self._shown())
             self._realtime.errors(self._refused)
+            self._mcp.apply(self._conversation.settings.tools)
 
     def _connect(self) -> None:
         """Media flows: the caller can be greeted."""

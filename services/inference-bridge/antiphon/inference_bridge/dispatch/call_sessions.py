@@ -19,6 +19,7 @@ from antiphon.inference_bridge.dispatch.conversation_snapshot import Conversatio
 from antiphon.inference_bridge.dispatch.local_models import LocalModels
 from antiphon.inference_bridge.dispatch.model_clients import ModelClients
 from antiphon.inference_bridge.dispatch.session_services import session_services
+from antiphon.inference_bridge.realtime_protocol.mcp_tools import without_secrets
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
 from antiphon.inference_bridge.settings import Settings
@@ -143,8 +144,10 @@ class CallSessions:
         begins_with = snapshot_of(lease.handed)
         session = self._session(lease, terms, begins_with)
 
+        kept = lease.model_copy(update={"session": without_secrets(lease.session)})
+
         async def hold() -> bool:
-            await keeper.hold(lease)
+            await keeper.hold(kept)
             holds = keeper.holds(session.id)
             if holds and begins_with is not None:
                 session.continue_call((), give_up=False)

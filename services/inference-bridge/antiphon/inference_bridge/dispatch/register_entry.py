@@ -53,9 +53,11 @@ class RegisterEntries:
         """By agent."""
         self._entries: dict[str, RegisterEntry] = {}
 
-    def add(self, agent: str) -> RegisterEntry:
-        """The entry of an agent that is served from now on."""
+    def add(self, agent: str, kind: str = "") -> RegisterEntry:
+        """The entry of an agent that is served from now on. `kind`: such as `file`; empty: nothing is said of it."""
         metadata = {"agent": agent, "instance": self._instance, **self._metadata}
+        if kind:
+            metadata["kind"] = kind
         entry = self._entries[agent] = RegisterEntry(metadata, self._troubles)
         entry.tell(_FILE, self._of_files.get(agent, ""))
         return entry

@@ -113,7 +113,7 @@ class ServedAgents:
     # ---- inside --------------------------------------------------------------------------------------
 
     def _agent(self, profile: AgentProfile) -> ServedAgent:
-        entry = self._entries.add(profile.name)
+        entry = self._entries.add(profile.name, profile.kind)
         capacity = self._settings.bridge_capacity
         return ServedAgent(
             self._client, profile, self._calls, capacity, entry, self._instance, self._crypto, self._metrics

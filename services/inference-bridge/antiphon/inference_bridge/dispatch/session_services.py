@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from nats.aio.client import Client
@@ -18,6 +19,7 @@ from antiphon.inference_bridge.models.local import own_voice_language
 from antiphon.inference_bridge.settings import Settings
 from antiphon.inference_bridge.tts.phrase_cache import PhraseCache
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
+from antiphon.runtime.tools.allowed_hosts import AllowedHosts
 
 
 def session_services(
@@ -31,7 +33,10 @@ def session_services(
 ) -> Services:
     """`save`, `verify`: as `Services` has them."""
     transcribes = models.transcriber.languages if models.transcriber else WHISPER_LANGUAGES
-    support = speech_support(settings, own_voice_language(settings), transcribes)
+    support = replace(
+        speech_support(settings, own_voice_language(settings), transcribes),
+        mcp_hosts=AllowedHosts.read(settings.mcp_hosts, "ANTIPHON_MCP_HOSTS"),
+    )
     return Services(
         client=client,
         speech=Speech(ChunkedStt(clients.stt), clients.tts, PhraseCache(), support.language, support.voice),

@@ -108,6 +108,7 @@ def _profile(read: ReadAgent, make: AgentMaker, settings: Settings) -> AgentProf
     greeting, instructions = definition.greeting, definition.instructions
     return AgentProfile(
         name=read.name,
+        kind="file",
         make=make,
         greeting=phrase("greeting", definition.language or settings.language) if greeting is None else greeting,
         instructions=settings.llm_instructions if instructions is None else instructions,

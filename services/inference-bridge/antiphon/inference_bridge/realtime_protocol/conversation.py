@@ -16,6 +16,7 @@ from antiphon.inference_bridge.realtime_protocol.items import (
     FunctionCallOutputItem,
     InputItem,
     ItemReference,
+    McpApprovalResponseItem,
     MessageItem,
 )
 
@@ -166,9 +167,13 @@ def message(item_id: str, role: str, status: str, *content: JsonObject) -> JsonO
 
 
 def item_of(
-    created: MessageItem | FunctionCallItem | FunctionCallOutputItem, item_id: str, root: str = "item"
+    created: MessageItem | FunctionCallItem | FunctionCallOutputItem | McpApprovalResponseItem,
+    item_id: str,
+    root: str = "item",
 ) -> JsonObject:
     """What a client created, as an item on record; `ClientError` for what can't be one here. `root`: its path."""
+    if isinstance(created, McpApprovalResponseItem):
+        return {**created.model_dump(exclude_none=True), "id": item_id, "object": "realtime.item"}
     if not isinstance(created, MessageItem):
         item = {**created.model_dump(), "id": item_id, "object": "realtime.item", "status": "completed"}
         item["call_id"] = item["call_id"] or item_id
@@ -209,6 +214,7 @@ def _user_part(part: Content, role: str, path: str) -> JsonObject:
 def text_length(item: JsonObject) -> int:
     """Characters of all that an item says."""
     length = len(item.get("arguments") or "") + len(item.get("output") or "")
+    length += sum(len(str(tool)) for tool in item.get("tools", ()))
     return length + sum(
         len(part.get("text") or "") + len(part.get("transcript") or "") for part in item.get("content", ())
     )

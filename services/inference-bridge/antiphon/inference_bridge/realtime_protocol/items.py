@@ -72,6 +72,16 @@ class FunctionCallOutputItem(_Model):
     output: Annotated[str, Field(max_length=MAX_TEXT), BeforeValidator(_is_text)]
 
 
+class McpApprovalResponseItem(_Model):
+    """Whether a tool of an MCP server may be called."""
+
+    type: Literal["mcp_approval_response"]
+    id: ItemId | None = None
+    approval_request_id: ItemId
+    approve: bool
+    reason: str | None = Field(default=None, max_length=2000)
+
+
 class ItemReference(_Model):
     """An item on record, by its id: in the `input` of a response only."""
 
@@ -82,7 +92,8 @@ class ItemReference(_Model):
 Item = Annotated[
     Annotated[MessageItem, Tag("tag:message")]
     | Annotated[FunctionCallItem, Tag("tag:function_call")]
-    | Annotated[FunctionCallOutputItem, Tag("tag:function_call_output")],
+    | Annotated[FunctionCallOutputItem, Tag("tag:function_call_output")]
+    | Annotated[McpApprovalResponseItem, Tag("tag:mcp_approval_response")],
     Discriminator(tagged("type")),
 ]
 InputItem = Annotated[

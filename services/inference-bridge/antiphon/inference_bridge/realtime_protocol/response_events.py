@@ -83,11 +83,36 @@ class RealtimeResponse:
             self._audio_started = True
             self._realtime.emit("output_audio_buffer.started", response_id=self.id)
 
+    def new_item_id(self) -> str:
+        """For an item of this response."""
+        return self._realtime.new_id("item")
+
+    def begin_item(self, item: JsonObject) -> None:
+        """Another item of the response, which is not a message; it is on record from now on."""
+        self._output.append(item)
+        self.of_item(item, "response.output_item.added", item=dict(item), item_id=None)
+        if self._on_record:
+            before = self._realtime.conversation.add(item)
+            self._realtime.emit("conversation.item.added", previous_item_id=before, item=dict(item))
+
+    def of_item(self, about: JsonObject, type_: str, /, **fields: Any) -> None:
+        """An event about an item that has begun. A field that is None is left out."""
+        place = {"response_id": self.id, "item_id": about["id"], "output_index": self._output.index(about)}
+        fields = {name: value for name, value in {**place, **fields}.items() if value is not None}
+        self._realtime.emit(type_, **fields)
+
+    def end_item(self, item: JsonObject) -> None:
+        """The item is as it stays."""
+        self._realtime.conversation.text_changed(item)
+        self.of_item(item, "response.output_item.done", item=dict(item), item_id=None)
+        if self._on_record:
+            before = self._realtime.conversation.before(item["id"])
+            self._realtime.emit("conversation.item.done", previous_item_id=before, item=dict(item))
+
     def function_call(self, call_id: str, name: str, arguments: str) -> None:
         """Ask the client to call a function. `arguments`: JSON, complete."""
-        emit = self._realtime.emit
         item: JsonObject = {
-            "id": self._realtime.new_id("item"),
+            "id": self.new_item_id(),
             "object": "realtime.item",
             "type": "function_call",
             "status": "in_progress",
@@ -95,20 +120,11 @@ class RealtimeResponse:
             "call_id": call_id,
             "arguments": "",
         }
-        place = {"response_id": self.id, "output_index": len(self._output)}
-        emit("response.output_item.added", **place, item=dict(item))
-        if self._on_record:
-            before = self._realtime.conversation.add(item)
-            emit("conversation.item.added", previous_item_id=before, item=dict(item))
+        self.begin_item(item)
         item["status"], item["arguments"] = "completed", arguments
-        self._realtime.conversation.text_changed(item)
-        self._output.append(item)
-        about = {**place, "item_id": item["id"], "call_id": call_id}
-        emit("response.function_call_arguments.delta", **about, delta=arguments)
-        emit("response.function_call_arguments.done", **about, arguments=arguments, name=name)
-        emit("response.output_item.done", **place, item=dict(item))
-        if self._on_record:
-            emit("conversation.item.done", previous_item_id=before, item=dict(item))
+        self.of_item(item, "response.function_call_arguments.delta", call_id=call_id, delta=arguments)
+        self.of_item(item, "response.function_call_arguments.done", call_id=call_id, arguments=arguments, name=name)
+        self.end_item(item)
 
     def used(self, input_tokens: Any, output_tokens: Any) -> None:
         """Tokens that the response cost, for its `usage`; what is no number of a chat server's counts as none."""

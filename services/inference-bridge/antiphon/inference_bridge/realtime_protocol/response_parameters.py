@@ -26,7 +26,7 @@ from antiphon.inference_bridge.realtime_protocol.session_changes import (
     VOICE,
     no_template,
 )
-from antiphon.inference_bridge.realtime_protocol.tools import FunctionTool, ToolChoice, tool_choice, tools
+from antiphon.inference_bridge.realtime_protocol.tools import Tool, ToolChoice, tool_choice, tools
 from antiphon.inference_bridge.realtime_protocol.values import BadValue, boolean, one_of, opaque_object, text
 
 JsonObject = dict[str, Any]
@@ -107,7 +107,7 @@ class ResponseParameters:
 
     instructions: str | None = None
     output_modalities: tuple[Literal["text", "audio"], ...] | None = None
-    tools: tuple[FunctionTool, ...] | None = None
+    tools: tuple[Tool, ...] | None = None
     tool_choice: ToolChoice | None = None
     max_output_tokens: int | Literal["inf"] | None = None
     voice: str | None = None

@@ -14,7 +14,12 @@ from antiphon.inference_bridge.realtime_protocol.conversation import (
     message,
 )
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
-from antiphon.inference_bridge.realtime_protocol.items import FunctionCallItem, FunctionCallOutputItem, MessageItem
+from antiphon.inference_bridge.realtime_protocol.items import (
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    McpApprovalResponseItem,
+    MessageItem,
+)
 from antiphon.inference_bridge.realtime_protocol.response_events import (
     CancelReason,
     IncompleteReason,
@@ -132,7 +137,9 @@ class Realtime:
         self.conversation.add({"id": self.new_id("note"), "object": "realtime.item", INTERNAL: True, **item})
 
     def create(
-        self, created: MessageItem | FunctionCallItem | FunctionCallOutputItem, previous_item_id: str | None
+        self,
+        created: MessageItem | FunctionCallItem | FunctionCallOutputItem | McpApprovalResponseItem,
+        previous_item_id: str | None,
     ) -> JsonObject:
         """Put a client's item on record; `ClientError` if it can't be one here."""
         if created.id and created.id not in self.conversation and self._is_given_out(created.id):

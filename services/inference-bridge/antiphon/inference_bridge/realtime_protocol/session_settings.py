@@ -14,10 +14,11 @@ from pydantic import Field
 
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
 from antiphon.inference_bridge.realtime_protocol.fields import Part, refusal
+from antiphon.inference_bridge.realtime_protocol.mcp_tools import McpServerTool
 from antiphon.inference_bridge.realtime_protocol.response_parameters import ResponseParameters
 from antiphon.inference_bridge.realtime_protocol.session_changes import PLACES, SessionChanges
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.inference_bridge.realtime_protocol.tools import FunctionTool, ToolChoice, offers
+from antiphon.inference_bridge.realtime_protocol.tools import FunctionTool, Tool, ToolChoice, offers
 from antiphon.inference_bridge.realtime_protocol.transcription import Transcription, shown_transcription
 from antiphon.inference_bridge.realtime_protocol.turn_detection import (
     SemanticVad,
@@ -79,7 +80,7 @@ class SessionSettings:
 
     instructions: str = ""
     output_modalities: tuple[Modality, ...] = ("audio",)
-    tools: tuple[FunctionTool, ...] = ()
+    tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice = "auto"
     max_output_tokens: MaxTokens = "inf"
     transcription: Transcription | None = _TRANSCRIPTION
@@ -119,7 +120,7 @@ class SessionSettings:
         """The settings of one response that wants some of its own."""
         if asked is None:
             return Applied(self, (), True)
-        return _Change(self, asked.given, asked.path, support).applied(asked.refused)
+        return _Change(self, asked.given, asked.path, support, of_session=False).applied(asked.refused)
 
     def supported_by(self, support: SpeechSupport) -> SessionSettings:
         """These in a process that may have other speech models than the one before it: they speak and transcribe."""
@@ -143,7 +144,7 @@ class SessionSettings:
             "model": model,
             "instructions": self.instructions,
             "output_modalities": list(self.output_modalities),
-            "tools": [tool.model_dump(exclude_none=True) for tool in self.tools],
+            "tools": [tool.shown() for tool in self.tools],
             "tool_choice": choice if isinstance(choice, str) else choice.model_dump(),
             "max_output_tokens": self.max_output_tokens,
             "tracing": self.tracing,
@@ -177,7 +178,10 @@ class _Change:
         given: Mapping[str, Any],
         path: Callable[[str], str],
         support: SpeechSupport,
+        of_session: bool = True,
     ) -> None:
+        """`of_session`: False for the wishes of one response."""
+        self._of_session = of_session
         self._before, self._given, self._path, self._support = before, given, path, support
         self._new: dict[str, Any] = {}
         self._refused: list[ClientError] = []
@@ -188,6 +192,8 @@ class _Change:
         for name, default in _DEFAULTS.items():
             if name in given:
                 self._new[name] = default if given[name] is None else given[name]
+        if "tools" in self._new:
+            self._choose_servers()
         if "tool_choice" in given or "tools" in given:
             self._choose_tool()
         if "turn_detection" in given:
@@ -216,6 +222,32 @@ class _Change:
         self._new["turn_detection"] = changed_detection(self._before.turn_detection, part, refuse)
         if part and useless and not part.values.keys() - useless:
             self._refused_settings.add("turn_detection")
+
+    def _choose_servers(self) -> None:
+        """Of the MCP servers those that the operator allows."""
+        given: tuple[Tool, ...] = self._new["tools"]
+        used: list[Tool] = []
+        for tool in given:
+            if not isinstance(tool, McpServerTool):
+                used.append(tool)
+                continue
+            why, where = self._support.mcp_hosts.refusal(tool.server_url), ".server_url"
+            if not self._support.mcp_hosts.hosts:
+                why, where = (
+                    "no MCP server of a client is asked here: ANTIPHON_MCP_HOSTS of the bridge names none",
+                    ".type",
+                )
+            elif not self._of_session:
+                why, where = "MCP servers belong to the session: send them by session.update", ".type"
+            if why:
+                self._refuse("tools", BadValue(why), None, f"[{tool.at}]{where}")
+            else:
+                used.append(tool)
+        if given and not used:
+            self._new.pop("tools")
+            self._refused_settings.add("tools")
+        else:
+            self._new["tools"] = tuple(used)
 
     def _choose_tool(self) -> None:
         offered = self._new.get("tools", self._before.tools)

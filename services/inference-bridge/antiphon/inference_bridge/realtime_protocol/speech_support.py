@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from antiphon.inference_bridge.languages import primary
+from antiphon.runtime.tools.allowed_hosts import AllowedHosts
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class SpeechSupport:
     """The name of the model that transcribes, as sessions show it."""
     any_voice: bool = False
     """A service by URL speaks: it may have voices that are not named here."""
+    mcp_hosts: AllowedHosts = field(default_factory=AllowedHosts)
+    """Of MCP servers that a client may name: no matter of speech, but of what a session may ask for all the same."""
 
     def can_transcribe(self, language: str) -> bool:
         """The recogniser takes this language."""

@@ -1,4 +1,7 @@
-"""The functions that a client offers to the model: which of them can be used, each by itself. Pure."""
+"""The tools that a client offers to the model: which of them can be used, each by itself. Pure.
+
+Functions are here; MCP servers are in `mcp_tools`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from antiphon.inference_bridge.realtime_protocol.bounds import json_bytes
 from antiphon.inference_bridge.realtime_protocol.fields import UnknownField
+from antiphon.inference_bridge.realtime_protocol.mcp_tools import MAX_SERVERS, MCP_FIELDS, McpServerTool, mcp_server
 from antiphon.inference_bridge.realtime_protocol.values import BadValue, Partly
 
 JsonObject = dict[str, Any]
@@ -39,6 +43,10 @@ class FunctionTool(BaseModel):
     description: str = Field(default="", max_length=MAX_DESCRIPTION)
     parameters: JsonObject | None = None
 
+    def shown(self) -> JsonObject:
+        """As the client sees it."""
+        return self.model_dump(exclude_none=True)
+
 
 class ToolChoiceFunction(BaseModel):
     """The model must call the function of this name. A value."""
@@ -49,6 +57,7 @@ class ToolChoiceFunction(BaseModel):
     name: str = Field(max_length=64)
 
 
+Tool = FunctionTool | McpServerTool
 ToolChoice = Literal["auto", "none", "required"] | ToolChoiceFunction
 
 
@@ -56,7 +65,7 @@ def tools(value: Any) -> Partly:
     """Those of the list that can be used, in their order; a trouble for each of the others."""
     if not isinstance(value, list):
         raise BadValue("a list is expected", "invalid_type")
-    used: list[FunctionTool] = []
+    used: list[Tool] = []
     troubles: list[BadValue] = []
     names: set[str] = set()
     whole = 0
@@ -65,36 +74,41 @@ def tools(value: Any) -> Partly:
             troubles.append(BadValue(f"there are {len(value)} tools, at most {MAX_TOOLS} are taken", inside=f"[{at}]"))
             break
         try:
-            tool = _tool(each, f"[{at}]")
-            if tool.name in names:
-                raise BadValue("another tool of this list has the same name", inside=f"[{at}].name", value=tool.name)
+            tool = _tool(each, f"[{at}]", at)
+            name = tool.name if isinstance(tool, FunctionTool) else f"mcp {tool.server_label}"
+            if name in names:
+                where = "name" if isinstance(tool, FunctionTool) else "server_label"
+                text = f"another tool of this list has the same {where}"
+                raise BadValue(text, inside=f"[{at}].{where}", value=name.removeprefix("mcp "))
+            if isinstance(tool, McpServerTool) and sum(isinstance(one, McpServerTool) for one in used) == MAX_SERVERS:
+                raise BadValue(f"at most {MAX_SERVERS} MCP servers are taken", inside=f"[{at}]")
             size = json_bytes(tool.model_dump())
             if size > MAX_TOOL_BYTES:
-                text = f"the tool {tool.name} has {size} bytes as JSON, at most {MAX_TOOL_BYTES} are taken"
+                text = f"the tool {name} has {size} bytes as JSON, at most {MAX_TOOL_BYTES} are taken"
                 raise BadValue(text, inside=f"[{at}]")
             if whole + size > MAX_TOOLS_BYTES:
-                text = f"with the tool {tool.name} they have {whole + size} bytes as JSON, at most {MAX_TOOLS_BYTES}"
+                text = f"with the tool {name} they have {whole + size} bytes as JSON, at most {MAX_TOOLS_BYTES}"
                 raise BadValue(f"{text} are taken together", inside=f"[{at}]")
         except BadValue as bad:
             troubles.append(bad)
             continue
-        names.add(tool.name)
+        names.add(name)
         whole += size
         used.append(tool)
-        strange = [name for name in each if name not in _FIELDS][:_MAX_UNKNOWN]
-        troubles.extend(UnknownField(name, _FIELDS, f"[{at}].{name}") for name in strange)
+        known = _FIELDS if isinstance(tool, FunctionTool) else MCP_FIELDS
+        strange = [name for name in each if name not in known][:_MAX_UNKNOWN]
+        troubles.extend(UnknownField(name, known, f"[{at}].{name}") for name in strange)
     return Partly(tuple(used), tuple(troubles))
 
 
-def _tool(value: Any, place: str) -> FunctionTool:
+def _tool(value: Any, place: str, at: int) -> Tool:
     if not isinstance(value, Mapping):
         raise BadValue("an object is expected", "invalid_type", place, value)
     kind = value.get("type")
     if kind == "mcp":
-        text = "no MCP server of a client is asked here: the operator gives tools of MCP servers to the agent itself"
-        raise BadValue(f"{text}; or let a function of the client ask it", inside=f"{place}.type", value=kind)
+        return mcp_server(value, place, at)
     if kind not in (None, "function"):
-        text = "tools are of the type function here: what a tool of another type does, let a function of the client do"
+        text = "tools are of the type function or mcp here: what another one does, let a function of the client do"
         raise BadValue(text, inside=f"{place}.type", value=kind)
     name = value.get("name")
     if name is None:
@@ -135,6 +149,8 @@ def tool_choice(value: Any) -> ToolChoice:
     return value  # type: ignore[return-value]
 
 
-def offers(choice: ToolChoice, offered: Sequence[FunctionTool]) -> bool:
+def offers(choice: ToolChoice, offered: Sequence[Tool]) -> bool:
     """The function that must be called is among the tools."""
-    return isinstance(choice, str) or any(tool.name == choice.name for tool in offered)
+    return isinstance(choice, str) or any(
+        isinstance(tool, FunctionTool) and tool.name == choice.name for tool in offered
+    )
