@@ -200,28 +200,22 @@ class TwoClusters(Bench):
         await self.until(lambda: bool(line.frames), "audio of the caller")
         return caller, line
 
-    async def copies(self) -> dict[str, messages.StoreCopy]:
-        """What the second region has, by session."""
+    async def copies(self, cluster: int = 1) -> dict[str, messages.StoreCopy]:
+        """What the second region of this cluster has, by session."""
         bucket = await self.client.jetstream().key_value(subjects.BUCKET_COPIES)
         found: dict[str, messages.StoreCopy] = {}
         with contextlib.suppress(Exception):
-            for key in await bucket.keys():
+            for key in [each for each in await bucket.keys() if each.startswith(f"{cluster}.")]:
                 found[key.rpartition(".")[2]] = decode((await bucket.get(key)).value or b"", messages.StoreCopy)
         return found
 
-    async def has_copy(self, line: Line) -> messages.StoreCopy:
-        """Wait until the second region has a copy that counts."""
+    async def has_copy(self, line: Line, cluster: int = 1) -> messages.StoreCopy:
+        """Wait until the second region of this cluster has a copy that counts."""
         async with asyncio.timeout(PATIENCE):
             while True:
-                found = (await self.copies()).get(line.session_id)
+                found = (await self.copies(cluster)).get(line.session_id)
                 if found is not None and found.sealed and not found.ended:
                     return found
-                await asyncio.sleep(0.05)
-
-    async def until_copy_of(self, line: Line, cluster: int) -> None:
-        """Wait until there is a copy of the call as that cluster has it."""
-        async with asyncio.timeout(PATIENCE):
-            while (await self.has_copy(line)).cluster != cluster:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
     async def lease(self, identity: Identity) -> messages.CopyLease:
