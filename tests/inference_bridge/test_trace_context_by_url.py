@@ -27,7 +27,8 @@ from antiphon.runtime.telemetry import spans
 pytestmark = pytest.mark.process
 
 _NOW: Final = datetime(2026, 11, 22, 10, 30)
-_SOUND: Final = np.asarray(np.random.default_rng(1).normal(0, 3000, 16000), dtype="<i2").tobytes()
+_LOUDNESS: Final = 100 + 6000 * np.abs(np.sin(np.arange(16000) * 12 / 16000))
+_SOUND: Final = np.asarray(np.random.default_rng(1).normal(0, _LOUDNESS), dtype="<i2").tobytes()
 OURS: Final = re.compile(r"(?mi)^(tracestate|baggage|antiphon\S*|x-antiphon\S*|session\S*):")
 
 
