@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -39,7 +40,7 @@ async def _answered(peer: Peer, listener: Listener, question: bytes) -> None:
         await until(lambda: not peer.speaking, 20)
         asked = loop.time()
         try:
-            await until(lambda asked=asked: listener.audible_since(asked) is not None, 8)
+            await until(partial(listener.audible_since, asked), 8)
         except TimeoutError:
             continue
         await asyncio.sleep(1)  # into the answer
@@ -64,7 +65,7 @@ async def test_a_call_that_lost_its_relay_agent_transceiver_and_bridge_is_one_tr
                 for module in KILLED:
                     killed = stack.pid_of(module)
                     os.kill(killed, signal.SIGKILL)
-                    await until(lambda module=module, killed=killed: _replaced(stack, module, killed), 40)
+                    await until(partial(_replaced, stack, module, killed), 40)
                     await _answered(peer, listener, question)
             finally:
                 await peer.close()
