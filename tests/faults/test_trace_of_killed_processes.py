@@ -22,6 +22,8 @@ pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.nightly]
 
 KILLED: Final = ("relay", "demo.concierge", "transceiver", "inference_bridge")
 """`antiphon.<name>` of each; the agent of the demo is a process of its own."""
+OF_A_TURN: Final = ("uplink", "publish", "playout", "send", "downlink", "client", "reply")
+"""What other processes write under a turn, whose own span its bridge writes when it is over."""
 ATTEMPTS: Final = 5
 """Questions until one is answered: what was said while a part was dead may be lost."""
 
@@ -74,7 +76,9 @@ async def test_a_call_that_lost_its_relay_agent_transceiver_and_bridge_is_one_tr
     (root,) = _roots(otlp)
     spans = otlp.of_trace(root.trace_id)
     known = {span.span_id for span in spans}
-    assert [span.name for span in spans if span.parent_id and span.parent_id not in known] == [], "a parent is missing"
+    orphans = [span for span in spans if span.parent_id and span.parent_id not in known]
+    assert len({span.parent_id for span in orphans}) <= 1, "but for the turn that the bridge had under way"
+    assert {span.name for span in orphans} <= {*OF_A_TURN}
     assert root.attributes["antiphon.call.reason"] in ("client_closed", "hang_up")
     assert not root.failed
     assert int(root.attributes["antiphon.call.moves"]) >= 1
