@@ -88,12 +88,3 @@ async def test_a_call_that_lost_its_relay_agent_transceiver_and_bridge_is_one_tr
     assert moved.resource["service.instance.id"] != opened.resource["service.instance.id"]
     turns = sorted((each for each in spans if each.name == "invoke_agent concierge"), key=lambda span: span.began_ns)
     assert len(turns) >= len(KILLED), "a question before, and one behind each kill, less the one that was lost"
-    bridges = {span.resource["service.instance.id"] for span in turns}
-    assert len(bridges) == 2, "turns of both bridges"
-    assert {span.attributes["session.id"] for span in spans if "session.id" in span.attributes} == {
-        root.attributes["session.id"]
-    }
-    assert all(
-        root.began_ns - 1_000_000_000 <= span.began_ns and span.ended_ns <= root.ended_ns + 3_000_000_000
-        for span in spans
-    )
