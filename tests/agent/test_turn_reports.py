@@ -53,6 +53,7 @@ def test_a_turn_of_an_audio_plug_in_has_contiguous_parts_and_its_think_time_is_t
         latency.reported(report, report.published + 0.001)
         latency.offered(AudioFrame(0, 0, 0, 24000, 0, 3, bytes(960)), report.published + 0.002)
         latency.leaves(3, 480, report.published + 0.012)
+        assert telemetry.trace_id(call) == report.turn.trace[3:35]
         turn = recorded.one("invoke_agent echo")
         children = [each for each in recorded.all() if each.parent and each.parent.span_id == turn.context.span_id]
     children.sort(key=lambda span: (span.start_time or 0, span.end_time or 0))
@@ -78,7 +79,6 @@ def test_a_turn_of_an_audio_plug_in_has_contiguous_parts_and_its_think_time_is_t
     assert (report.last_sample, report.turn.generation) == (16000, 3)
     assert ended is not None
     assert ended.turn.end == "completed"
-    assert telemetry.trace_id(call) == report.turn.trace[3:35]
 
 
 @pytest.mark.pure

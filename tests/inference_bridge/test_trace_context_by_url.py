@@ -27,7 +27,8 @@ from antiphon.runtime.telemetry import spans
 pytestmark = pytest.mark.process
 
 _NOW: Final = datetime(2026, 11, 22, 10, 30)
-_SOUND: Final = np.asarray(np.random.default_rng(1).normal(0, 3000, 16000), dtype="<i2").tobytes()
+_LOUDNESS: Final = 100 + 6000 * np.abs(np.sin(np.arange(16000) * 12 / 16000))
+_SOUND: Final = np.asarray(np.random.default_rng(1).normal(0, _LOUDNESS), dtype="<i2").tobytes()
 OURS: Final = re.compile(r"(?mi)^(tracestate|baggage|antiphon\S*|x-antiphon\S*|session\S*):")
 
 
@@ -63,7 +64,8 @@ async def test_each_service_gets_the_traceparent_of_the_turn_and_nothing_else_of
     assert turn is not None
     for name, head in heads.items():
         (found,) = re.findall(r"(?mi)^traceparent: (\S+)", head)
-        assert found == f"00-{turn.trace_id:032x}-{turn.span_id:016x}-01", name
+        assert found[:-2] == f"00-{turn.trace_id:032x}-{turn.span_id:016x}-", name
+        assert int(found[-2:]) & 1, "it is sampled"
         assert not OURS.search(head), name
         assert "rtc_1" not in head
 

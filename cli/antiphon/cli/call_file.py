@@ -6,6 +6,7 @@ folder, and `finish_left` packs it at the next start. docs/console.md describes 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -126,6 +127,12 @@ class CallFile:
         }
         self._write_head()
         _pack(self._parts, self.path)
+
+    def abandon(self) -> None:
+        """Let go of the parts as they are: the disc takes no more, and `finish_left` packs them."""
+        for file in self._open.values():
+            with contextlib.suppress(OSError):
+                file.close()
 
     def _write_head(self) -> None:
         (self._parts / HEAD).write_text(json.dumps({**self._head, "cut": self.cut}), "utf-8")

@@ -195,11 +195,12 @@ class Tap:
         self._ended[session_id] = None
 
     def _close(self, session_id: str) -> None:
-        if (call := self._calls.pop(session_id, None)) is not None:
-            self._remember_ended(session_id)
+        if (call := self._calls.get(session_id)) is not None:
             with self._while_disc_works(session_id):
                 call.close()
                 print(f"recorded {call.writer.path}", flush=True)
+            self._calls.pop(session_id, None)
+            self._remember_ended(session_id)
 
     @contextlib.contextmanager
     def _while_disc_works(self, session_id: str) -> Iterator[None]:
@@ -207,7 +208,8 @@ class Tap:
         try:
             yield
         except OSError as error:
-            self._calls.pop(session_id, None)
+            if (call := self._calls.pop(session_id, None)) is not None:
+                call.writer.abandon()
             self._remember_ended(session_id)
             told = f"the recording of {session_id} ends here: {error.strerror}"
             print(

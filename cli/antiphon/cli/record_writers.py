@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import wave
 from pathlib import Path
@@ -39,6 +40,9 @@ class Writer(Protocol):
     def close(self, ended: bool, at: float) -> None:
         """Finish, at this Unix time of the transceiver's. `ended`: the call did; else the recorder stops before."""
 
+    def abandon(self) -> None:
+        """Let go of the files as they are: the disc takes no more."""
+
 
 class WavWriter:
     """A stereo WAV file and a file of lines beside it."""
@@ -74,6 +78,12 @@ class WavWriter:
         if self._wave is not None:
             self._wave.close()
         self._lines.close()
+
+    def abandon(self) -> None:
+        for file in (self._wave, self._lines):
+            with contextlib.suppress(OSError):
+                if file is not None:
+                    file.close()
 
 
 class CallFileWriter:
@@ -119,3 +129,6 @@ class CallFileWriter:
     def close(self, ended: bool, at: float) -> None:
         self._write_held(at)
         self._file.close(at if ended else None)
+
+    def abandon(self) -> None:
+        self._file.abandon()

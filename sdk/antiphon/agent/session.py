@@ -175,10 +175,8 @@ class Session(ShadowSession):
         if report is not None and not self.over.is_set():
             self.start(self._bus.report_turn(report), "turn report")
 
-    async def close(self) -> None:
-        """End all tasks of the session."""
+    def _closing(self) -> None:
         self._turn_reports.close()
-        await super().close()
 
     # ---- everything else to the transceiver and its client
 

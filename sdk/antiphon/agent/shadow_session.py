@@ -168,6 +168,7 @@ class ShadowSession:
     async def close(self) -> None:
         """End all tasks of the session."""
         self.finish("stopped")
+        self._closing()
         for subscription in self._subscriptions:
             with contextlib.suppress(Exception):  # the connection may be gone, and the subscription with it
                 await subscription.unsubscribe()
@@ -177,6 +178,9 @@ class ShadowSession:
             self._failure.cancel()
         elif not self._failure.cancelled():
             self._failure.exception()  # marks it as retrieved, or asyncio logs it again
+
+    def _closing(self) -> None:
+        """End what a speaker has begun."""
 
     async def watch_transceiver(self) -> None:
         """Finish the session when its transceiver has died without a successor: it sends no `Ended` then."""
