@@ -26,9 +26,9 @@ from antiphon.rtc.rtp import packet as rtp_packet
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.sctp import packet as sctp_packet
 from antiphon.rtc.sctp.association import Association
+from antiphon.rtc.sctp.congestion import MAX_CWND, MAX_PACKET
 from antiphon.rtc.sctp.data_channels import MAX_WAITING, DataChannels
 from antiphon.rtc.sctp.inbound import WINDOW
-from antiphon.rtc.sctp.outbound import MAX_CWND, MAX_PACKET
 from antiphon.schemas import backbone, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.backbone import Hello, Route

@@ -14,8 +14,8 @@ from support.peers.sctp_network import SctpNetwork, plain
 from antiphon.rtc.sctp.acknowledgement import ACK_DELAY
 from antiphon.rtc.sctp.association import Association
 from antiphon.rtc.sctp.association_state import restore
+from antiphon.rtc.sctp.congestion import MAX_CWND
 from antiphon.rtc.sctp.data_channels import ChannelError, MessageTooLongError
-from antiphon.rtc.sctp.outbound import MAX_CWND
 
 pytestmark = pytest.mark.pure
 
@@ -191,7 +191,7 @@ def test_the_window_of_congestion_grows_with_use_and_is_bounded() -> None:
         pair.send(0, "oai-events", b"x" * 200_000)
         pair.run(1)
     outbound = pair.ends[0].association.outbound
-    assert 30_000 < outbound.cwnd <= MAX_CWND
+    assert 30_000 < outbound.congestion.cwnd <= MAX_CWND
     assert len(pair.received[1]) > 15
 
 

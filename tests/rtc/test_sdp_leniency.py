@@ -469,3 +469,33 @@ def test_a_section_that_a_running_call_has_stays_over_a_hold() -> None:
         assert "m=audio 0 " not in write_answer(read, OURS)
     both = offer(with_direction(AUDIO, "recvonly"), with_direction(SECOND, "sendonly"), DATA)
     assert [section.use for section in read_offer(both, opus).sections] == ["playback", "call", "data"]
+
+
+# ---- how the client wants its Opus --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "stereo=1;sprop-stereo=1",
+        "cbr=1; usedtx=1",
+        "maxaveragebitrate=0",
+        "maxaveragebitrate=99999999999999999999",
+        "maxplaybackrate=7;sprop-maxcapturerate=8000",
+        "minptime=3;ptime=120",
+        "useinbandfec=",
+        "useinbandfec=2 stereo",
+        "; ;;",
+        "x" * 5000,
+    ],
+)
+def test_parameters_of_opus_that_we_do_not_follow_change_nothing(wanted: str) -> None:
+    text = re.sub(r"a=fmtp:111 .*", f"a=fmtp:111 {wanted}", CHROMIUM)
+    assert wanted in text
+    assert read_offer(text).codec == PLAIN["chromium"].codec
+
+
+@pytest.mark.parametrize("milliseconds", ["0", "-1", "10", "60", "120", "20.0", "1e9", "abc", "9" * 30])
+def test_a_length_of_packets_that_the_client_wishes_refuses_nothing(milliseconds: str) -> None:
+    wished = f"a=ptime:{milliseconds}\r\na=maxptime:{milliseconds}\r\na=rtcp-mux"
+    assert read_offer(CHROMIUM.replace("a=rtcp-mux", wished, 1)) == PLAIN["chromium"]

@@ -10,7 +10,7 @@ from support.websocket_call import CREATED, MANUAL, PART, Call, realtime_call, s
 
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FrameFlag
-from antiphon.signaling.websocket_calls.call import MAX_APPEND_BYTES
+from antiphon.signaling.websocket_calls.appended_audio import MAX_APPEND_BYTES
 from antiphon.signaling.websocket_calls.input_audio import SPEED
 from antiphon.signaling.websocket_calls.output_audio import AHEAD_SECONDS
 

@@ -13,7 +13,8 @@ from starlette.websockets import WebSocketState
 
 from antiphon.runtime.nats.publisher import Publisher
 from antiphon.schemas import messages
-from antiphon.signaling.websocket_calls.call import CallState, WebSocketCall
+from antiphon.signaling.websocket_calls.call import WebSocketCall
+from antiphon.signaling.websocket_calls.call_state import CallState
 from antiphon.signaling.websocket_calls.connection import MAX_UNREAD_BYTES, MAX_WAITING_AUDIO, BusOutput, Connection
 
 pytestmark = pytest.mark.virtual

@@ -11,7 +11,8 @@ from typing import Any
 from antiphon.runtime.owned_calls.turn_latency import Told
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.signaling.websocket_calls.call import CallState, WebSocketCall
+from antiphon.signaling.websocket_calls.call import WebSocketCall
+from antiphon.signaling.websocket_calls.call_state import CallState
 
 PART = {
     "type": "response.content_part.added",

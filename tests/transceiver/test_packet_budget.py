@@ -168,7 +168,7 @@ def test_datagrams_of_a_handshake_that_never_ends_are_few() -> None:
         call.drop_up = lambda data: 19 < data[0] < 64
         await call.until(lambda: call.session.ice.path is not None)
         steps: list[object] = []
-        call.session._take_turn = lambda step, now: steps.append(step)
+        call.session._take_turn_of_process = lambda step, now: steps.append(step)
         client_hello = b"\x16\xfe\xfd" + bytes(8) + b"\x00\x20" + bytes(32)
 
         def send(number: int) -> None:

@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from antiphon.rtc.sctp import handshake, packet
 from antiphon.rtc.sctp.acknowledgement import AcknowledgementTimer
+from antiphon.rtc.sctp.congestion import FIRST_RTO, MAX_PACKET
 from antiphon.rtc.sctp.events import (
     AcknowledgementDue,
     Closed,
@@ -26,7 +27,8 @@ from antiphon.rtc.sctp.events import (
     StreamsReset,
 )
 from antiphon.rtc.sctp.inbound import AssociationError, Fragment, Inbound
-from antiphon.rtc.sctp.outbound import FIRST_RTO, MAX_PACKET, Outbound, OutgoingMessage
+from antiphon.rtc.sctp.outbound import Outbound
+from antiphon.rtc.sctp.outgoing import OutgoingMessage
 from antiphon.rtc.sctp.pacing import MessagePacing, PacketPacing
 from antiphon.rtc.sctp.packet import SctpError, pack_chunk, pack_packet, pack_sack, read_packet
 from antiphon.rtc.sctp.stream_reset import StreamReset

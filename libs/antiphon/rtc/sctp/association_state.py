@@ -9,8 +9,10 @@ from collections import deque
 from typing import Any, Final
 
 from antiphon.rtc.sctp.association import Association
+from antiphon.rtc.sctp.congestion import CongestionControl
 from antiphon.rtc.sctp.inbound import Fragment, Inbound, Message
-from antiphon.rtc.sctp.outbound import Outbound, OutgoingChunk, OutgoingMessage
+from antiphon.rtc.sctp.outbound import Outbound
+from antiphon.rtc.sctp.outgoing import OutgoingChunk, OutgoingMessage
 from antiphon.rtc.sctp.stream_reset import PeerRequest, StreamReset
 
 ASSOCIATION_VERSION: Final = 2
@@ -24,7 +26,7 @@ def export(association: Association, now: float) -> dict[str, Any] | None:
     if not association.established:
         return None
     inbound, outbound, resets = association.inbound, association.outbound, association.resets
-    deferred = resets.deferred
+    deferred, path = resets.deferred, outbound.congestion
     return {
         "version": ASSOCIATION_VERSION,
         "numbers": [
@@ -39,7 +41,7 @@ def export(association: Association, now: float) -> dict[str, Any] | None:
         "ready": [list(message) for message in inbound.ready],
         "sending": [
             *(outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable),
-            *(outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto),
+            *(outbound.peer_window, path.cwnd, path.ssthresh, path.srtt, path.rttvar, path.rto),
         ],
         "sequences": dict(outbound.sequences),
         "sent": [_chunk(chunk, now) for chunk in outbound.sent],
@@ -71,7 +73,8 @@ def restore(association: Association, written: dict[str, Any], now: float) -> No
     outbound.next_tsn, outbound.acknowledged, outbound.forwarded, outbound.partially_reliable, *more = written[
         "sending"
     ]
-    outbound.peer_window, outbound.cwnd, outbound.ssthresh, outbound.srtt, outbound.rttvar, outbound.rto = more
+    outbound.peer_window, *path = more
+    outbound.congestion = CongestionControl(*path)
     outbound.sequences = dict(written["sequences"])
     outbound.sent = [_chunk_of(fields, now) for fields in written["sent"]]
     outbound.queued = deque(_chunk_of(fields, now) for fields in written["queued"])

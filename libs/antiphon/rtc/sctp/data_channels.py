@@ -19,7 +19,7 @@ from antiphon.rtc.sctp.events import (
     StreamsReset,
 )
 from antiphon.rtc.sctp.inbound import MAX_MESSAGE, Message
-from antiphon.rtc.sctp.outbound import OutgoingMessage
+from antiphon.rtc.sctp.outgoing import OutgoingMessage
 from antiphon.runtime.bounded_log import BoundedLog
 
 log = logging.getLogger(__name__)

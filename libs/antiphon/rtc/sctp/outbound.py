@@ -1,8 +1,8 @@
 """What an SCTP association sends: messages, their chunks until they are acknowledged, and when each leaves. Sans-IO.
 
-Retransmission and congestion control by RFC 9260 sections 6 and 7, partial reliability by RFC 3758. Every message is
-cut into chunks with numbers at once, while fewer than `MAX_OUTSTANDING` exist: what a checkpoint holds has its numbers
-then, and a client recognises by them what it received already.
+Retransmission by RFC 9260 section 6 (`congestion.py`: how much, how soon), partial reliability by RFC 3758. Every
+message is cut into chunks with numbers at once, while fewer than `MAX_OUTSTANDING` exist: what a checkpoint holds has
+its numbers then, and a client recognises by them what it received already.
 """
 
 from __future__ import annotations
@@ -10,72 +10,22 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from antiphon.rtc.path_mtu import DTLS_RECORD, MAX_DATAGRAM, MAX_USER_DATA
+from antiphon.rtc.sctp.congestion import MAX_PACKET, CongestionControl
+from antiphon.rtc.sctp.outgoing import USER_DATA, OutgoingChunk, OutgoingMessage, cut_into_chunks
 from antiphon.rtc.sctp.packet import FIRST, LAST, UNORDERED, pack_data, pack_forward_tsn, trimmed_gaps
 
-USER_DATA: Final = min(1100, MAX_USER_DATA // 4 * 4)
-"""Octets of a message in one chunk: it passes a path of 1280 bytes. A multiple of 4 needs no padding."""
-MAX_PACKET: Final = MAX_DATAGRAM - DTLS_RECORD
 MAX_OUTSTANDING: Final = 512
 """Chunks; above it no further message is cut into chunks, because an acknowledgement may walk through all of them."""
-FIRST_RTO: Final = 0.4
-MIN_RTO: Final = 0.4
-"""Seconds. RFC 9260 proposes 1 s for both; a lost INIT or OPEN would hold up a call's beginning by so long. Delayed
-acknowledgements of 200 ms and a round trip as long stay below it."""
-MAX_RTO: Final = 2.0
-"""Seconds. RFC 9260 proposes 60; after a change of path the channel has to go on soon, and one packet in 2 s is
-no load."""
-FIRST_CWND: Final = 10 * MAX_PACKET
-"""As RFC 6928 has it for TCP, and dcSCTP for itself."""
-MAX_CWND: Final = 262_144
-"""Octets sent and not acknowledged."""
 MAX_BURST: Final = 10
 """Packets at once, however wide the windows are."""
 MISSES: Final = 3
 """Acknowledgements of later chunks after which a chunk is taken for lost (section 7.2.4)."""
 
 _TSN: Final[Callable[[OutgoingChunk], int]] = attrgetter("tsn")
-
-
-@dataclass(slots=True)
-class OutgoingMessage:
-    """A message that is not cut into chunks yet."""
-
-    stream: int
-    protocol: int
-    payload: bytes
-    ordered: bool = True
-    max_retransmits: int | None = None
-    expires_at: float | None = None
-    """Neither: it is sent until it is acknowledged."""
-
-
-@dataclass(slots=True)
-class OutgoingChunk:
-    """A piece of a message from when it has a number to when that is acknowledged. The first six go into the packet."""
-
-    flags: int
-    tsn: int
-    stream: int
-    sequence: int
-    protocol: int
-    payload: bytes
-    max_retransmits: int | None = None
-    expires_at: float | None = None
-    abandoned: bool = False
-    acknowledged: bool = False
-    """By a gap ack block: the peer may still take that back."""
-    in_flight: bool = False
-    repeat: bool = False
-    """It is taken for lost and has to be sent again."""
-    sends: int = 0
-    misses: int = 0
-    sent_at: float = 0.0
 
 
 class Outbound:
@@ -109,13 +59,7 @@ class Outbound:
         """Octets that the peer has room for, beyond those in flight."""
         self.flight = 0
         """Octets sent, and neither acknowledged nor taken for lost."""
-        self.cwnd, self.ssthresh = FIRST_CWND, MAX_CWND
-        self.partial_bytes = 0
-        self.recovery_exit: int | None = None
-        """The TSN with whose acknowledgement fast recovery ends."""
-        self.srtt: float | None = None
-        self.rttvar = 0.0
-        self.rto = FIRST_RTO
+        self.congestion = CongestionControl()
         self.expires_at: float | None = None
         """When the oldest chunk in flight is taken for lost (T3-rtx)."""
         self._gaps = 0
@@ -157,34 +101,18 @@ class Outbound:
         """Give numbers to what waits, as far as the limits allow."""
         while self.waiting and len(self.sent) + len(self.queued) < MAX_OUTSTANDING:
             message = self.waiting[0]
-            payload, size = message.payload, len(message.payload)
+            size = len(message.payload)
             if self.limit is not None and self.limit - self.next_tsn < -(-size // USER_DATA):
                 return
             self.waiting.popleft()
             self.buffered -= size
-            sequence, flags = 0, FIRST
+            sequence = 0
             if message.ordered:
                 sequence = self.sequences.get(message.stream, 0)
                 self.sequences[message.stream] = (sequence + 1) & 0xFFFF
-            else:
-                flags |= UNORDERED
-            for at in range(0, size, USER_DATA):
-                if at + USER_DATA >= size:
-                    flags |= LAST
-                self.queued.append(
-                    OutgoingChunk(
-                        flags,
-                        self.next_tsn,
-                        message.stream,
-                        sequence,
-                        message.protocol,
-                        payload if size <= USER_DATA else payload[at : at + USER_DATA],
-                        message.max_retransmits,
-                        message.expires_at,
-                    )
-                )
-                self.next_tsn += 1
-                flags &= ~FIRST
+            chunks = cut_into_chunks(message, self.next_tsn, sequence)
+            self.queued.extend(chunks)
+            self.next_tsn += len(chunks)
 
     # ---- sending
 
@@ -212,7 +140,7 @@ class Outbound:
             self._forward_due = False
             written.insert(0, self._pack_forward())
         if self.expires_at is None and (self.flight or self.forwarded > self.acknowledged):
-            self.expires_at = now + self.rto
+            self.expires_at = now + self.congestion.rto
         return written
 
     def _transmit_lost(self, now: float, room: int, written: list[bytes]) -> int:
@@ -236,7 +164,7 @@ class Outbound:
 
     def _admits(self, size: int) -> bool:
         """The windows have room. One chunk at a time is sent into a peer's window that is full (section 6.1 A)."""
-        return not self.flight or (size <= self.peer_window and (self.flight < self.cwnd or self._at_once))
+        return not self.flight or (size <= self.peer_window and (self.flight < self.congestion.cwnd or self._at_once))
 
     def _send(self, chunk: OutgoingChunk, now: float, written: list[bytes]) -> None:
         size = len(chunk.payload)
@@ -252,30 +180,16 @@ class Outbound:
     def expired(self, now: float) -> None:
         """The timer ran out: everything in flight is taken for lost (section 6.3.3)."""
         self.expires_at = None
-        self.rto = min(2 * self.rto, MAX_RTO)
+        self.congestion.back_off()
         self._forward_due = self.forwarded > self.acknowledged
         lost = [chunk for chunk in self.sent if not chunk.acknowledged and not chunk.abandoned]
         if lost:
-            self.ssthresh = max(self.cwnd // 2, 4 * MAX_PACKET)
-            self.cwnd = MAX_PACKET
-            self.partial_bytes = 0
-            self.recovery_exit = None
+            self.congestion.all_lost()
             for chunk in lost:
                 chunk.in_flight, chunk.repeat, chunk.misses = False, True, 0
             self.peer_window += self.flight
             self.flight = 0
             self._repeats = len(lost)
-
-    def _measure(self, seconds: float) -> None:
-        if self.srtt is None:
-            self.srtt, self.rttvar = seconds, seconds / 2
-        else:
-            self.rttvar += (abs(self.srtt - seconds) - self.rttvar) / 4
-            self.srtt += (seconds - self.srtt) / 8
-        self._reset_rto()
-
-    def _reset_rto(self) -> None:
-        self.rto = FIRST_RTO if self.srtt is None else min(max(self.srtt + 4 * self.rttvar, MIN_RTO), MAX_RTO)
 
     # ---- acknowledgements
 
@@ -285,28 +199,27 @@ class Outbound:
         highest = self.sent[-1].tsn if self.sent else self.acknowledged
         if not self.acknowledged <= to <= highest:
             return
-        was_full = self.flight >= self.cwnd
+        was_full = self.flight >= self.congestion.cwnd
         before, advanced = self.flight, to > self.acknowledged
         newest = to if advanced else 0
         if advanced:
             self._settle(to, now)
         if gaps or self._gaps:
             newest = max(newest, self._take_gaps(trimmed_gaps(gaps, highest - to), now))
-        if self.recovery_exit is not None and to >= self.recovery_exit:
-            self.recovery_exit = None
-        if advanced and self.recovery_exit is None:
-            self._widen(max(0, before - self.flight), was_full)
-        if gaps and newest and (self.recovery_exit is None or advanced):
+        self.congestion.acknowledged(to)
+        if advanced and not self.congestion.recovers:
+            self.congestion.widen(max(0, before - self.flight), was_full)
+        if gaps and newest and (advanced or not self.congestion.recovers):
             self._count_misses(newest)
         if not self.flight:
-            self.partial_bytes = 0
+            self.congestion.nothing_in_flight()
         self.peer_window = max(0, window - self.flight)
         if self.partially_reliable:
             self._forward()
         if advanced or not (self.flight or self.forwarded > self.acknowledged):
             self.expires_at = None  # `transmit` starts it again
         if not self.flight and self._outstanding():
-            self.expires_at = now + self.rto if self.expires_at is None else self.expires_at
+            self.expires_at = now + self.congestion.rto if self.expires_at is None else self.expires_at
         self.cut()
 
     def _outstanding(self) -> bool:
@@ -328,9 +241,9 @@ class Outbound:
         self.acknowledged = to
         self.forwarded = max(self.forwarded, to)
         if timed is not None:
-            self._measure(now - timed.sent_at)
+            self.congestion.measure(now - timed.sent_at)
         else:
-            self._reset_rto()  # what was repeated measures nothing, but the path works again
+            self.congestion.end_back_off()  # what was repeated measures nothing, but the path works again
 
     def _take_gaps(self, gaps: list[tuple[int, int]], now: float) -> int:
         """Mark what the gap ack blocks name, and take back what they no longer do; returns the newest of them."""
@@ -357,20 +270,8 @@ class Outbound:
             self._gaps += end - begin
             at = end
         if timed is not None:
-            self._measure(now - timed.sent_at)
+            self.congestion.measure(now - timed.sent_at)
         return newest
-
-    def _widen(self, acknowledged: int, was_full: bool) -> None:
-        """Section 7.2.1 and 7.2.2: only a window that was used grows."""
-        if self.cwnd <= self.ssthresh:
-            if was_full:
-                self.cwnd += min(acknowledged, 2 * MAX_PACKET)
-        else:
-            self.partial_bytes += acknowledged
-            if self.partial_bytes >= self.cwnd and was_full:
-                self.partial_bytes -= self.cwnd
-                self.cwnd += MAX_PACKET
-        self.cwnd = min(self.cwnd, MAX_CWND)
 
     def _count_misses(self, newest: int) -> None:
         """Section 7.2.4: a chunk that three acknowledgements leave out is lost."""
@@ -387,11 +288,7 @@ class Outbound:
                 self.peer_window += len(chunk.payload)
                 self._repeats += 1
                 lost = True
-        if lost and self.recovery_exit is None:
-            self.ssthresh = max(self.cwnd // 2, 4 * MAX_PACKET)
-            self.cwnd = self.ssthresh
-            self.partial_bytes = 0
-            self.recovery_exit = self.sent[-1].tsn
+        if lost and self.congestion.begin_recovery(self.sent[-1].tsn):
             self._at_once = True
 
     # ---- partial reliability
@@ -477,7 +374,8 @@ class Outbound:
     def resume(self) -> None:
         """Send again all that was sent: after another process had it, no timer of it is known."""
         self.flight = self._gaps = self._repeats = 0
-        self.recovery_exit, self.partial_bytes, self.expires_at = None, 0, None
+        self.congestion.resume()
+        self.expires_at = None
         for chunk in self.sent:
             chunk.acknowledged = chunk.in_flight = False
             chunk.misses = 0

@@ -87,7 +87,7 @@ class StreamReset:
     def repeat(self, outbound: Outbound, now: float) -> bytes:
         """Once more: it, or its answer, was lost."""
         self.attempts += 1
-        self.expires_at = now + outbound.rto
+        self.expires_at = now + outbound.congestion.rto
         head = struct.pack("!LLL", self.sequence, self.peer_sequence, (outbound.next_tsn - 1) & 0xFFFFFFFF)
         streams = struct.pack(f"!{len(self.requested)}H", *self.requested)
         return pack_chunk(RE_CONFIG, pack_parameter(RESET_OUTGOING, head + streams))
@@ -106,7 +106,7 @@ class StreamReset:
             # Under a new number: some peers answer a repeated one as they did before, and a process that had the
             # association before may have used this one.
             self._renumber()
-            self.expires_at = now + outbound.rto
+            self.expires_at = now + outbound.congestion.rto
             return []
         return self.done(outbound)
 

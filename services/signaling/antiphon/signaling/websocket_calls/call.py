@@ -8,40 +8,37 @@ and `now` in, calls of `CallOutput` out; no sockets.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from antiphon.rtc.media.consent_tone import ConsentTone
 from antiphon.runtime.owned_calls import client_statistics
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.owned_call import Act, Ending
 from antiphon.runtime.owned_calls.turn_latency import Network, Told, TurnLatency
-from antiphon.runtime.resampling import Resampler
 from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame, FrameFlag
-from antiphon.signaling.websocket_calls.audio_format import AudioFormat, Side, as_agents_read, asked_format
+from antiphon.signaling.websocket_calls.appended_audio import AppendError, appended_audio
+from antiphon.signaling.websocket_calls.audio_format import as_agents_read
+from antiphon.signaling.websocket_calls.call_state import CallOutput, CallState
 from antiphon.signaling.websocket_calls.input_audio import InputAudio
 from antiphon.signaling.websocket_calls.output_audio import FRAME, OutputAudio
+from antiphon.signaling.websocket_calls.plain_agent import PLAIN_SECONDS, PlainAgent
 from antiphon.signaling.websocket_calls.response_places import ResponsePlaces
+from antiphon.signaling.websocket_calls.session_audio import SessionAudio, detects_turns
 
 Event = dict[str, Any]
 
 MAX_EVENT_BYTES: Final = 256 * 1024
 """Of a client's event without audio, as over a data channel."""
-MAX_APPEND_BYTES: Final = 15 << 20
-"""Of the audio in one `input_audio_buffer.append`, as in the published protocol."""
 EVENTS: Final = (500, 1000)
 """Of the client, per second and at once; further ones are read later."""
 EVENT_BYTES: Final = 64 * 1024
 """A longer event counts as several: reading one of 20 MB takes 100 ms of the processor (measured)."""
-PLAIN_SECONDS: Final = 2.0
-"""An agent that has sent no event of the protocol after that does not speak it: some answers are made here."""
 STATISTICS_SECONDS: Final = 5.0
 """Between two events `Statistics`, by which an agent sees that the call goes on."""
 DELTA_FRAMES: Final = 25
@@ -53,53 +50,6 @@ OWN_EVENTS: Final = "antiphon."
 _AHEAD_OF_AUDIO: Final = ("response.cancel", "conversation.item.truncate", "output_audio_buffer.clear")
 """Events about what the agent says now: they do not wait behind audio."""
 _ABOUT_AUDIO: Final = ("input_audio_buffer.commit", "input_audio_buffer.clear")
-
-
-class CallOutput(Protocol):
-    """Where a call's output goes. None of these may block."""
-
-    def audio(self, frame: AudioFrame) -> None: ...
-    def event(self, event: messages.Message) -> None: ...
-    def message(self, message: messages.DataMessage) -> str:
-        """Pass a client's event on to the agent; the text of why it is not, or empty."""
-
-    def move(self, agent: str) -> None:
-        """What follows is for another agent."""
-
-    def turn(self, told: Told) -> None:
-        """A turn is known better: its first sample was sent, or it has ended."""
-
-    def wake(self) -> None:
-        """Something of the agent has come: `poll` again soon."""
-
-    def to_client(self, text: str) -> None: ...
-    def close(self, reason: messages.EndReason, cause: str) -> None:
-        """The call has ended: close the WebSocket behind what waits for it."""
-
-
-@dataclass
-class CallState:
-    """What is known of a call from its beginning. Owner: the `WebSocketCall`."""
-
-    session_id: str
-    agent: str
-    input_rate: int
-    """Hz at which the agent wants the client's audio."""
-    creator: str = ""
-    """Which credential made the call: as in `OpenRequest.creator`."""
-    session_settings: Event = field(default_factory=dict)
-    locked_settings: list[str] = field(default_factory=list)
-    """Those that the client may not change, as in the claim."""
-    model: str = ""
-    """As the client has named it."""
-    own_events: bool = False
-    """The client takes events that are not of the published protocol (`antiphon.latency`)."""
-    listens_to: str = ""
-    """Empty: each of these calls has an agent."""
-    call_trace: dict[str, Any] = field(default_factory=dict)
-    """Root span of the call, as `messages.CallTrace`; empty: it is not traced."""
-    began_at: float = 0.0
-    """Unix time of the request."""
 
 
 class WebSocketCall:
@@ -134,7 +84,7 @@ class WebSocketCall:
         self._opened_at = self._polled_at = now
         self._next_statistics = now + STATISTICS_SECONDS
         self._events = TokenBucket(*EVENTS)
-        self._formats: dict[Side, AudioFormat] = {"input": AudioFormat.PCM, "output": AudioFormat.PCM}
+        self._audio = SessionAudio()
         self._input = InputAudio(state.input_rate)
         self.sender = OutputAudio(self._speech_event)
         self.turns = 0
@@ -144,12 +94,8 @@ class WebSocketCall:
         self._turn_latency = TurnLatency(self._turn_known, self._network, now, unix_offset)
         self._places = ResponsePlaces(self._emit)
         self._tone = ConsentTone(consent_tone) if consent_tone else None
-        self._encoder: tuple[int, AudioFormat, Callable[[bytes], bytes]] | None = None
+        self._plain = PlainAgent(self._emit, self._session)
         self._media_started = False
-        self._plain = False
-        """The agent does not speak the realtime protocol."""
-        self._updates: list[Event] = []
-        """Updates of the session that a plain agent does not answer."""
         self._adopt(state.session_settings, locked=())
 
     def begin(self, now: float) -> None:
@@ -213,21 +159,10 @@ class WebSocketCall:
                 self._count_report(taken, before)
 
     def _append(self, event: Event) -> None:
-        audio = event.get("audio")
-        if not isinstance(audio, str):
-            code = "missing_required_parameter" if audio is None else "invalid_type"
-            self._error("audio is missing: base64 of the session's input format", code, "audio", event)
-            return
         try:
-            octets = base64.b64decode(audio, validate=True)
-        except (binascii.Error, ValueError):
-            self._error("audio is no base64", "invalid_value", "audio", event)
-            return
-        if len(octets) > MAX_APPEND_BYTES:
-            text = f"audio holds {len(octets)} bytes, at most {MAX_APPEND_BYTES} are taken: send it in parts"
-            self._error(text, "invalid_value", "audio", event)
-            return
-        self._input.append(octets, self._formats["input"])
+            self._input.append(appended_audio(event), self._audio.input)
+        except AppendError as error:
+            self._error(str(error), error.code, "audio", event)
 
     def _event(self, kind: str, event: Event, text: str, now: float) -> None:
         session = event.get("session")
@@ -237,14 +172,11 @@ class WebSocketCall:
             text = _dumped(event)
         elif kind == "conversation.item.truncate":
             self._truncated(event, now)
-        elif kind == "output_audio_buffer.clear" or (kind == "response.cancel" and self._plain):
+        elif kind == "output_audio_buffer.clear" or (kind == "response.cancel" and self._plain.is_plain):
             self.sender.cut(now)
         elif kind == "input_audio_buffer.clear":
             self._input.clear()
-        if self._plain:
-            self._answer(kind, event)
-        elif kind == "session.update" and len(self._updates) < 8:
-            self._updates.append(event)
+        self._plain.client_sent(kind, event)
         if kind in _AHEAD_OF_AUDIO:
             self._pass_on(text)
         else:
@@ -259,51 +191,26 @@ class WebSocketCall:
 
     def _adopt(self, session: Event, locked: list[str] | tuple[str, ...]) -> None:
         """Formats and turn detection that a session names, but for what a secret has fixed."""
-        for side in ("input", "output"):
-            fixed = (f"audio.{side}.format", f"{side}_audio_format")
-            wanted = asked_format(session, side)
-            if wanted is not None and not any(path.startswith(fixed) for path in locked):
-                self._formats[side] = wanted
-        audio = session.get("audio")
-        given = audio.get("input") if isinstance(audio, dict) else None
-        for part in (session, given):
-            if isinstance(part, dict) and "turn_detection" in part:
-                self._input.fills = part["turn_detection"] is not None
+        self._audio.adopt(session, locked)
+        self._follow_detection(session)
+
+    def _follow_detection(self, session: Event) -> None:
+        detects = detects_turns(session)
+        if detects is not None:
+            self._input.fill_pauses(detects)
 
     def _pass_on(self, text: str) -> None:
         if refused := self._output.message(messages.DataMessage.of(messages.EVENTS_CHANNEL, text)):
             self._error(refused, "event_too_large")
 
-    # ---- for an agent that does not speak the protocol -------------------------------------------------
-
-    def _answer(self, kind: str, event: Event) -> None:
-        """What a client waits for, in place of the agent's answer."""
-        if kind == "session.update":
-            self._emit("session.updated", {"session": self._session()})
-        elif kind == "conversation.item.truncate":
-            self._emit(
-                "conversation.item.truncated",
-                {name: event.get(name) for name in ("item_id", "content_index", "audio_end_ms")},
-            )
-        elif kind == "input_audio_buffer.clear":
-            self._emit("input_audio_buffer.cleared", {})
-
-    def _become_plain(self) -> None:
-        self._plain = True
-        self._emit("session.created", {"session": self._session()})
-        for event in self._updates:
-            self._answer("session.update", event)
-        self._updates.clear()
-
     def _session(self) -> Event:
-        sides = {side: {"format": chosen.shown()} for side, chosen in self._formats.items()}
         return {
             "type": "realtime",
             "object": "realtime.session",
             "id": self.state.session_id,
             "model": self.state.model or self.state.agent,
             "output_modalities": ["audio"],
-            "audio": sides,
+            "audio": self._audio.parts(),
         }
 
     # ---- from the agent ----------------------------------------------------------------------------
@@ -321,39 +228,15 @@ class WebSocketCall:
             if self._record is not None:
                 self._record.to_client(payload, self._polled_at)
             self._output.wake()  # speech may have waited for it
-            self._plain = False
-            self._updates.clear()
+            self._plain.speaks_protocol()
             if event["type"].startswith(OWN_EVENTS) and not self.state.own_events:
                 return
-            if event["type"] in ("session.created", "session.updated") and isinstance(event.get("session"), dict):
-                payload = self._with_formats(event)
-            elif self._formats["output"] is not AudioFormat.PCM and isinstance(event.get("response"), dict):
-                payload = self._with_output_format(event)
+            shown = self._audio.shown(event)
+            if shown is not None:
+                payload = _dumped(shown)
+                if event["type"] in ("session.created", "session.updated") and isinstance(shown.get("session"), dict):
+                    self._follow_detection({"audio": shown["session"].get("audio")})
         self._output.to_client(payload)
-
-    def _with_formats(self, event: Event) -> str:
-        """The agent knows nothing of formats: it shows the default ones."""
-        session: Event = event["session"]
-        audio = session.get("audio")
-        if not isinstance(audio, dict):
-            return _dumped(event)
-        shown = dict(audio)
-        for side, chosen in self._formats.items():
-            if isinstance(audio.get(side), dict):
-                shown[side] = {**audio[side], "format": chosen.shown()}
-        detected = audio.get("input")
-        if isinstance(detected, dict) and "turn_detection" in detected:
-            self._input.fills = detected["turn_detection"] is not None
-        return _dumped({**event, "session": {**session, "audio": shown}})
-
-    def _with_output_format(self, event: Event) -> str:
-        response: Event = event["response"]
-        audio = response.get("audio")
-        output = audio.get("output") if isinstance(audio, dict) else None
-        if isinstance(audio, dict) and isinstance(output, dict) and "format" in output:
-            shown = {**audio, "output": {**output, "format": self._formats["output"].shown()}}
-            event = {**event, "response": {**response, "audio": shown}}
-        return _dumped(event)
 
     def speak(self, frame: AudioFrame, now: float) -> None:
         """Queue a frame of speech; `poll` sends it."""
@@ -375,10 +258,8 @@ class WebSocketCall:
             case messages.Flush(generation=generation):
                 spoken = self.sender.playing is not None
                 self.sender.flush(generation, now)
-                if self._plain and spoken:
-                    # Clients drop what they have not played yet when the caller begins to speak, and by nothing else.
-                    about = {"audio_start_ms": self._input.frames * 20, "item_id": f"item_{secrets.token_hex(10)}"}
-                    self._emit("input_audio_buffer.speech_started", about)
+                if self._plain.is_plain and spoken:
+                    self._plain.speech_began(self._input.frames * 20)
                 self._places.ended("cancelled")
             case messages.Pause():
                 self.sender.pause(now)
@@ -449,8 +330,8 @@ class WebSocketCall:
             if self._turn_latency.waits:
                 last = frames[-1]
                 self._turn_latency.leaves(last.generation, last.first_sample + len(last.pcm) // 2, now)
-        if not self._places.speaks_protocol and not self._plain and now >= self._opened_at + PLAIN_SECONDS:
-            self._become_plain()
+        if not self._places.speaks_protocol and not self._plain.is_plain and now >= self._opened_at + PLAIN_SECONDS:
+            self._plain.stays_silent()
         if now >= self._next_statistics:
             self._next_statistics = now + STATISTICS_SECONDS
             self._output.event(self.statistics())
@@ -458,7 +339,7 @@ class WebSocketCall:
     def next_at(self, now: float) -> float:
         """When `poll` has something to do."""
         plain_at = self._opened_at + PLAIN_SECONDS
-        waits = math.inf if self._places.speaks_protocol or self._plain else plain_at
+        waits = math.inf if self._places.speaks_protocol or self._plain.is_plain else plain_at
         return min(self._input.next_at(now), self.sender.next_at(now), waits, self._next_statistics)
 
     def statistics(self) -> messages.Statistics:
@@ -487,11 +368,11 @@ class WebSocketCall:
         return self._places.may_leave(generation, now, self.sender.sent_samples)
 
     def _send_speech(self, frames: list[AudioFrame]) -> None:
-        place, rate, format = self._places.place(), frames[0].rate, self._formats["output"]
+        place, rate = self._places.place(), frames[0].rate
         frames = self._with_tone(frames)
         for first in range(0, len(frames), DELTA_FRAMES):
             pcm = b"".join(frame.pcm for frame in frames[first : first + DELTA_FRAMES])
-            delta = base64.b64encode(format.encode(self._resampled(pcm, rate, format))).decode()
+            delta = base64.b64encode(self._audio.encode(pcm, rate)).decode()
             self._emit("response.output_audio.delta", {**place.fields, "delta": delta})
         if frames[-1].flags & FrameFlag.END_OF_UTTERANCE:
             self._places.last_frame_left()
@@ -506,13 +387,6 @@ class WebSocketCall:
                 tone.begin_if_due(at + FRAME * number)
             out.append(frame._replace(pcm=tone.over(frame.pcm, frame.rate)) if tone.sounds else frame)
         return out
-
-    def _resampled(self, pcm: bytes, rate: int, format: AudioFormat) -> bytes:
-        if rate == format.rate:
-            return pcm
-        if self._encoder is None or self._encoder[:2] != (rate, format):
-            self._encoder = rate, format, Resampler(rate, format.rate).push
-        return self._encoder[2](pcm)
 
     def _speech_event(self, event: messages.Message) -> None:
         self._output.event(event)

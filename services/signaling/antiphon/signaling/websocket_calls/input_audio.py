@@ -54,7 +54,7 @@ class InputAudio:
         """`rate`: that at which the agent wants the audio, Hz."""
         self.waiting_bytes = 0
         """Of audio that was not passed on yet."""
-        self.fills = True
+        self._fills = True
         """Silence is made up in pauses: False where the client says when a turn ends."""
         self.frames = 0
         """Passed on so far, silence included."""
@@ -73,6 +73,10 @@ class InputAudio:
         self._covered_until = -math.inf
         """Until when the client's audio lasts by the clock."""
         self._chunk_seconds = 0.0
+
+    def fill_pauses(self, fills: bool) -> None:
+        """Whether silence is made up in pauses."""
+        self._fills = fills
 
     def append(self, octets: bytes, format: AudioFormat) -> None:
         """Audio of the client; half a sample at its end waits for the other half."""
@@ -127,7 +131,7 @@ class InputAudio:
             else:
                 self._convert(head)
                 self._cut(out, now, unix_ns)
-        if not self._queue and self.fills:
+        if not self._queue and self._fills:
             self._fill(out, now, unix_ns)
         return out
 
@@ -138,7 +142,7 @@ class InputAudio:
             if isinstance(head, _Message):
                 return self._frame_at + SETTLE_SECONDS if head.settles else now
             return now + self._bucket.wait(1, now)
-        if self.fills and now < self._audio_at + FILL_SECONDS:
+        if self._fills and now < self._audio_at + FILL_SECONDS:
             return self._covered_until + GRACE_SECONDS
         return math.inf
 

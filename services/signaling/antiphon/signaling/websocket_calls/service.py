@@ -46,7 +46,8 @@ from antiphon.signaling.http.errors import ApiError, unavailable
 from antiphon.signaling.placement.backend import Backend
 from antiphon.signaling.placement.placement import no_agent_error
 from antiphon.signaling.settings import Settings
-from antiphon.signaling.websocket_calls.call import MAX_CAUSE, CallState, WebSocketCall
+from antiphon.signaling.websocket_calls.call import MAX_CAUSE, WebSocketCall
+from antiphon.signaling.websocket_calls.call_state import CallState
 from antiphon.signaling.websocket_calls.call_summary import summary_of
 from antiphon.signaling.websocket_calls.call_table import CallTable
 from antiphon.signaling.websocket_calls.connection import BusOutput

@@ -15,6 +15,7 @@ from antiphon.schemas import messages
 from antiphon.schemas.audio import AudioFrame
 from antiphon.transceiver.media.call_mixer import RATE, SAMPLES, CallMixer
 from antiphon.transceiver.net.demux import Demux
+from antiphon.transceiver.session.output import MOVED
 from antiphon.transceiver.session.session import Session
 from antiphon.transceiver.timing.pacing import SPEECH_TOLERANCE
 from antiphon.transceiver.timing.scheduler import Scheduler
@@ -25,7 +26,8 @@ MAX_PER_CALL: Final = 8
 MAX_PER_PROCESS: Final = 32
 """Further listeners are refused. A mix costs up to 0.17 ms a frame (docs/signaling.whep.md), a listener an encoder."""
 CALL_ENDED: Final = "call_ended"
-"""The cause of a listener's hang-up."""
+CALL_MOVED: Final = "call_moved"
+"""The causes of a listener's hang-up: its call is over, or goes on in another process, where its client may listen."""
 
 
 class Listeners:
@@ -79,8 +81,9 @@ class Listeners:
                     self._stop(call_id)
             return
         if session_id in self._calls:
+            cause = CALL_MOVED if self._calls[session_id].call.ended == MOVED else CALL_ENDED
             for listener in self._stop(session_id):
-                listener.end("hang_up", self._loop.time(), CALL_ENDED)
+                listener.end("hang_up", self._loop.time(), cause)
 
     def _stop(self, call_id: str) -> list[Session]:
         listened = self._calls.pop(call_id)

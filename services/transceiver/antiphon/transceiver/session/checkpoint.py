@@ -15,6 +15,7 @@ from antiphon.transceiver.media.sender import UNLIMITED, AudioSender
 from antiphon.transceiver.session.budget import PacketBudget
 from antiphon.transceiver.session.channels import Channels
 from antiphon.transceiver.session.state import RECORDS_AHEAD, RTCP_AHEAD, RTP_AHEAD, SessionState
+from antiphon.transceiver.session.transport import Transport
 
 WHILE_SPEAKING: Final = 2.0
 """Seconds between two checkpoints while the agent speaks: one reserves packets for twenty times as long."""
@@ -46,16 +47,15 @@ class Checkpoint:
         receiver: AudioReceiver,
         sender: AudioSender,
         channels: Channels,
+        transport: Transport,
         ice: IceLite,
         budget: PacketBudget,
         unix_offset: float = 0.0,
     ) -> None:
         """`unix_offset`: Unix time less the time that `now` counts, in seconds."""
-        self.records_limit = UNLIMITED
-        """The first DTLS record number that may not be used yet."""
         self._state = state
         self._receiver, self._sender, self._channels = receiver, sender, channels
-        self._ice, self._budget = ice, budget
+        self._transport, self._ice, self._budget = transport, ice, budget
         self._unix_offset = unix_offset
         self._request_checkpoint: Callable[[], None] | None = None
         self._touched = False
@@ -145,6 +145,6 @@ class Checkpoint:
 
     def _apply(self, reserved: _ReservedCounters) -> None:
         self._sender.reserve(reserved.packets, reserved.reports)
-        self.records_limit = reserved.records
+        self._transport.reserve(reserved.records)
         if reserved.chunks is not None:
             self._channels.reserve(reserved.chunks)

@@ -1,6 +1,7 @@
 """One call: its protocol engines wired together. Datagrams, frames and `now` in, calls of `Output` out; no sockets.
 
-The engines have files of their own. This file decides only which engine gets what, and when the session ends.
+The engines have files of their own. This file decides what the call's events mean for each of them, and when the
+session ends.
 """
 
 from __future__ import annotations
@@ -11,18 +12,10 @@ from typing import Final, Literal
 
 from antiphon.rtc import stun
 from antiphon.rtc.dtls.certificate import Certificate
-from antiphon.rtc.dtls.handshake import Keys
-from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords
-from antiphon.rtc.dtls.setup import UNASKED, DtlsSetup
-from antiphon.rtc.rtp import rtcp
-from antiphon.rtc.rtp.packet import is_rtcp
 from antiphon.rtc.rtp.srtp import Srtp
-from antiphon.rtc.rtp.srtp_state import SrtpState
 from antiphon.rtc.sdp.audio import Direction, sends
 from antiphon.runtime.owned_calls.call_record import CallRecord
 from antiphon.runtime.owned_calls.client_statistics import ClientReports
-from antiphon.runtime.owned_calls.turn_latency import Network, Told, TurnLatency
-from antiphon.runtime.token_bucket import TokenBucket
 from antiphon.schemas import messages
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.audio import AudioFrame
@@ -32,21 +25,20 @@ from antiphon.transceiver.media.call_mixer import CallMixer
 from antiphon.transceiver.media.receiver import AudioReceiver
 from antiphon.transceiver.media.reports import Reports
 from antiphon.transceiver.media.sender import AudioSender
-from antiphon.transceiver.session.alerts import HandshakeAlerts, cause_of_end
 from antiphon.transceiver.session.bounded_events import BoundedEvents
-from antiphon.transceiver.session.budget import REPORT_BYTES, PacketBudget
+from antiphon.transceiver.session.budget import PacketBudget
 from antiphon.transceiver.session.checkpoint import Checkpoint
 from antiphon.transceiver.session.fault_isolation import contained, failed
+from antiphon.transceiver.session.operator_view import CountReport, OperatorView
 from antiphon.transceiver.session.output import MOVED, Output
 from antiphon.transceiver.session.over_budget import NOTICE_SECONDS, OverBudget
 from antiphon.transceiver.session.rtvi_channels import channels_of
 from antiphon.transceiver.session.state import SessionState
+from antiphon.transceiver.session.transport import Step, Transport
 from antiphon.transceiver.session.visits import Visits
 
 log = logging.getLogger(__name__)
 
-FINAL_FLIGHTS: Final = (2, 8)
-"""Repetitions of our last flight per second, and at once: a client's timer for it begins at a second."""
 MAX_CAUSE: Final = 200
 """Characters of a hang-up's cause that are kept."""
 
@@ -68,12 +60,12 @@ class Session:
         now: float,
         join: Callable[[Callable[[float], None], float, float], None],
         leave: Callable[[Callable[[float], None]], None],
-        take_turn: Callable[[Callable[[float], None], float], None] | None = None,
+        take_turn: Callable[[Step, float], None] | None = None,
         consent_timeout: float = CONSENT_TIMEOUT,
         on_end: Callable[[Session], None] | None = None,
         unix_offset: float = 0.0,
         record: CallRecord | None = None,
-        count_report: Callable[[messages.ClientStatistics, messages.ClientStatistics | None], None] | None = None,
+        count_report: CountReport | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         """`join` and `leave` begin and end visits of the timing wheel. `take_turn` runs a costly step of the handshake,
@@ -89,56 +81,47 @@ class Session:
         """The cause that the hang-up request gave."""
         self.got_through = False
         """The handshake finished, here or in the process that had the session before."""
-        self.reports = ClientReports()
-        """The digests of its client's statistics."""
-        self._record = record
-        self._count_report = count_report
         self.ice = IceLite(state, password_key, self._send_by, self._touch)
         self.budget = PacketBudget(state.strikes, now)
         self._output = output
         self._unix_offset = unix_offset
-        self._take_turn = take_turn or (lambda step, now: step(now))
+        self._take_turn_of_process = take_turn or (lambda step, now: step(now))
         self._on_end = on_end
         self._consent = Consent(now, consent_timeout, output.event)
         self._setup_ms = 0.0
         """0 in a process that has the session from another one."""
-        self._handshake_path: Path | None = None
-        """By which the newest datagram of the handshake arrived."""
         self._said_good_bye_at: float | None = None
         """When the client was told that its agent hangs up."""
-        self._final_flights = TokenBucket(*FINAL_FLIGHTS)
-        self._alerts = HandshakeAlerts()
         self._reached = False
         """A packet of the client has come, here or in the process that had the session before."""
         self._resumed = False
-        self._setup = DtlsSetup(
-            certificate,
-            state.remote_fingerprints,
-            dtls_client,
-            self._send,
-            self._shook_hands,
-            self._handshake_failed,
-            self._may_send_media,
-            UNASKED,
+        self._view = OperatorView(
+            state, self._round_trip_ms, output.turn, now, unix_offset, record, count_report, clock
         )
-        self._records: DtlsRecords | None = None
-        self.srtp: Srtp | None = None
-        """What decrypts media of the client; None before its handshake is done and after the end."""
-        self._speech_srtp: Srtp | None = None
-        """What protects our speech before the client's Finished is there; `srtp` from then on."""
         self._client_events = BoundedEvents(output, now)
-        self._channels = channels_of(state, self._client_events, now, unix_offset, self._take_report)
+        self._channels = channels_of(state, self._client_events, now, unix_offset, self._view.take_report)
         self._over_budget = OverBudget(self.budget, self._channels.send)
         self.receiver = AudioReceiver(state, self._client_events, unix_offset)
-        self._turn_latency = TurnLatency(self._turn_known, self._network, now, unix_offset, clock)
-        self._turn_latency.restore(state.turns, _turn_of(state))
-        self.sender = AudioSender(state, output, unix_offset, self._turn_latency)
+        self.sender = AudioSender(state, output, unix_offset, self._view.turn_latency)
+        self._transport = Transport(
+            state,
+            self.ice,
+            self.budget,
+            self.receiver,
+            self.sender,
+            certificate,
+            dtls_client,
+            self,
+            output,
+            self._take_turn,
+            unix_offset,
+        )
         self._visits = Visits(
-            self.receiver, self.sender, self._channels, self._setup, join, leave, lambda: failed(self)
+            self.receiver, self.sender, self._channels, self._transport.setup, join, leave, lambda: failed(self)
         )
         self._wake_speech = self._visits.wake_speech
         self.checkpoints = Checkpoint(
-            state, self.receiver, self.sender, self._channels, self.ice, self.budget, unix_offset
+            state, self.receiver, self.sender, self._channels, self._transport, self.ice, self.budget, unix_offset
         )
         self._reports = Reports(state, self.receiver, self.sender, lambda _: output.event(self.statistics()))
 
@@ -153,10 +136,7 @@ class Session:
         if not self._reached:
             self._reached = True
             self._output.first_packet(path, now)
-        outcome = self.ice.check(request, datagram, client, path, now)
-        if outcome != "refused":
-            self.budget.checks.spend(1)
-        if outcome != "taken":
+        if not self._transport.check(request, datagram, client, path, now):
             return False
         self._start_handshake(now)
         return True
@@ -177,24 +157,25 @@ class Session:
 
     def receive_stray(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> bool:
         """SRTP from an unknown address; True if it is this client's newest: then its address is known from now on."""
-        if self.ended is not None or self.srtp is None or not self.budget.media.admits(now) or is_rtcp(datagram):
-            return False
-        unprotected = self.srtp.unprotect(datagram)
-        if unprotected is None or not unprotected[1]:
-            return False
-        self.ice.learn(path, len(datagram), now)
-        self._take_packet(unprotected[0], unprotected[1], path, now, unix_ns, len(datagram))
-        return True
+        return self.ended is None and self._transport.receive_stray(datagram, path, now, unix_ns)
 
     @contained
     def _start_handshake(self, now: float) -> None:
-        if not self._setup.running and self._records is None and self.ended is None:
+        if not self._transport.setup.running and not self._transport.connected and self.ended is None:
             # Not at nomination: Chromium nominates a lite peer 50 ms and one round trip later.
             self._output.milestone("ice", now)
-            self._setup.begin(now)
+            self._transport.begin(now)
             self._visits.wake_handshake(now)
-            if self._setup.client:
-                self._take_turn(self._step_first, now)
+            self._transport.start(now)
+
+    def _take_turn(self, step: Step, now: float) -> None:
+        self._take_turn_of_process(lambda later: self._step(step, later), now)
+
+    @contained
+    def _step(self, step: Step, now: float) -> None:
+        """A step of the handshake whose turn has come."""
+        if self.ended is None:
+            step(now)
 
     def restart_ice(self, ufrag: str, client: tuple[str, str] | None = None) -> None:
         """The client restarts ICE with a new offer. Keys, SSRC, setup role and data channels stay.
@@ -226,17 +207,30 @@ class Session:
         if self.state.direction != "sendrecv":
             self._output.event(messages.DirectionChanged(direction=self.state.direction))
 
+    def _send_by(self, path: Path, data: bytes) -> None:
+        self._output.datagram(path, data)
+
     def _touch(self) -> None:
         self.checkpoints.touch()
 
     @property
+    def reports(self) -> ClientReports:
+        """The digests of its client's statistics."""
+        return self._view.reports
+
+    @property
+    def srtp(self) -> Srtp | None:
+        """What decrypts media of the client; None before its handshake is done and after the end."""
+        return self._transport.srtp
+
+    @property
     def dtls_client(self) -> bool:
-        return self._setup.client
+        return self._transport.setup.client
 
     @property
     def half_open_since(self) -> float | None:
         """When the offer came, while the handshake is not done."""
-        return self._consent.opened_at if self._records is None and self.ended is None else None
+        return self._consent.opened_at if not self._transport.connected and self.ended is None else None
 
     @property
     def suspect(self) -> bool:
@@ -261,147 +255,58 @@ class Session:
     @property
     def connected(self) -> bool:
         """The handshake has finished and the session has not ended."""
-        return self._records is not None and self.ended is None
+        return self._transport.connected and self.ended is None
 
     def receive(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
         """A datagram that is not STUN, from a checked client address (RFC 7983 tells them apart).
 
         It was read at `now`, which is `unix_ns` by the wall clock.
         """
-        if self.ended is not None:
-            return
-        first = datagram[0]
-        if 127 < first < 192:
-            if self.srtp is not None and self.budget.media.admits(now):
-                try:
-                    self._receive_media(datagram, path, now, unix_ns)
-                except Exception:
-                    failed(self)
-        else:
-            self._receive_other(datagram, path, now)
-
-    @contained
-    def _receive_other(self, datagram: bytes, path: Path, now: float) -> None:
-        first = datagram[0]
-        if 19 < first < 64:
-            if self._records is not None:
-                if self.budget.records.admits(now):
-                    self._receive_records(datagram, path, now)
-            elif self._setup.running and self.budget.handshake.admits(now):
-                self.budget.handshake.spend(1)
-                self.ice.credit(path, len(datagram))
-                self._take_turn(lambda later: self._step_on(datagram, path, later), now)
-
-    def _receive_media(self, datagram: bytes, path: Path, now: float, unix_ns: int) -> None:
-        assert self.srtp is not None
-        if is_rtcp(datagram):
-            compound = self.srtp.unprotect_rtcp(datagram)
-            if compound is not None:
-                self.budget.media.spend(1 + len(compound) // REPORT_BYTES)
-                self.ice.received(path, False, now, len(datagram))
-                self.ice.follow_relay(path)
-                if self.ice.limited:
-                    self.ice.prove(path)
-                try:
-                    read = rtcp.unpack_compound(compound)
-                except rtcp.RtcpError:
-                    self.receiver.count_malformed()
-                    return
-                self.receiver.receive_rtcp(read, now)
-                self.sender.receive_rtcp(read, now + self._unix_offset)
-            return
-        unprotected = self.srtp.unprotect(datagram)
-        if unprotected is not None:
-            packet, is_newest = unprotected
-            self._take_packet(packet, is_newest, path, now, unix_ns, len(datagram))
-
-    def _take_packet(self, packet: bytes, newest: bool, path: Path, now: float, unix_ns: int, size: int) -> None:
-        self.budget.media.spend(1)
-        before = self.ice.path
-        self.ice.received(path, newest, now, size)
-        if before is not None and self.ice.path == path and path.relay != before.relay and not self.ice.limited:
-            self.sender.repeat_last()
-        if self.receiver.receive(packet, now, unix_ns):
-            self._visits.wake_input(now)
-            if self._resumed:
-                return  # not the first of the session
-            self._output.milestone("first_audio_in", now)
-            self._output.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
+        if self.ended is None:
+            try:
+                self._transport.receive(datagram, path, now, unix_ns)
+            except Exception:
+                failed(self)
 
     @contained
     def take_unprotected(self, packet: bytes, now: float, unix_ns: int) -> None:
         """A packet that a lane has decrypted and counted, and that is nothing for it: the rest of the ordinary way."""
         self.receiver.receive(packet, now, unix_ns)
 
-    def _receive_records(self, datagram: bytes, path: Path, now: float) -> None:
-        assert self._records is not None
-        before = self._records.state.read_highest
-        records = self._records.open(datagram)
-        self.budget.records.spend(len(records))
-        for record in records:
-            self.ice.received(path, self._records.state.read_highest > before, now, len(datagram))
-            if record.kind != HANDSHAKE:
-                self._setup.received_sealed()
-            if record.kind == APPLICATION_DATA:
-                self._channels.receive(record.payload, now)
-                self._visits.wake_channels(now)
-            elif record.kind == ALERT:
-                cause = cause_of_end(record.payload)
-                if cause is not None:
-                    self.end("client_closed", now, cause)
-                    return
-            elif record.kind == HANDSHAKE and self._final_flights.take(1, now):
-                self._setup.repeat_final_flight()  # the client repeats its Finished: it has not received ours
+    # ---- from the transport ----------------------------------------------------------------------
 
-    # ---- setting up ------------------------------------------------------------------------------
+    def packet_taken(self, now: float) -> None:
+        self._visits.wake_input(now)
+        if self._resumed:
+            return  # not the first of the session
+        self._output.milestone("first_audio_in", now)
+        self._output.event(messages.MediaStarted(setup_ms=(now - self._consent.opened_at) * 1000))
 
-    @contained
-    def _step_first(self, now: float) -> None:
-        if self.ended is None:
-            self._setup.start(now)
+    def receive_data(self, payload: bytes, now: float) -> None:
+        self._channels.receive(payload, now)
+        self._visits.wake_channels(now)
 
-    @contained
-    def _step_on(self, datagram: bytes, path: Path, now: float) -> None:
-        """Handle a datagram whose turn has come; the handshake may have finished meanwhile."""
-        if self._setup.running and self.ended is None:
-            self._handshake_path = path
-            records = self._alerts.without_alerts(datagram, now)
-            datagram = b""
-            if records:
-                self._setup.receive(records, now)
-                datagram = b"".join(self._setup.take_early())
-        if self._records is not None and datagram:
-            self._receive_records(datagram, path, now)
-
-    def _may_send_media(self, keys: SrtpState, now: float) -> None:
-        """Our Finished is out: speech follows it at once (RFC 7918). Nothing is accepted before the client's Finished.
-
-        The client has signed our random number. It, or one that it gave our ClientHello to, is where that went.
-        """
-        if self._handshake_path is not None:
-            self.ice.prove(self._handshake_path)
-        if self.ice.limited:
-            return  # what such an address may get is for the handshake
-        self._speech_srtp = Srtp(keys, self.state.rtp.ssrc)
-        self.sender.connect(self._speech_srtp, self._send)
+    def may_speak(self, now: float) -> None:
         self._wake_speech(now)
 
-    def _handshake_failed(self, text: str, now: float) -> None:
-        log.warning("session %s: %s", self.state.session_id, text)
-        self._output.event(messages.SessionError(message=text))
-        self.end("dtls_failed", now)
-
-    def _shook_hands(self, keys: Keys, now: float) -> None:
+    def shook_hands(self, now: float) -> None:
         self.got_through = True
-        self.state.srtp, self.state.dtls = keys
-        if self._handshake_path is not None:
-            self.ice.shook_hands(self._handshake_path, now)
         self._connect_engines(now)
         self._output.milestone("dtls", now)
         self._setup_ms = (now - self._consent.opened_at) * 1000
         self._announce_connected()
         self._channels.start(now)
         self._wake_speech(now)
+
+    def handshake_failed(self, text: str, now: float) -> None:
+        log.warning("session %s: %s", self.state.session_id, text)
+        self._output.event(messages.SessionError(message=text))
+        self.end("dtls_failed", now)
+
+    def closed_by_client(self, cause: str, now: float) -> None:
+        self.end("client_closed", now, cause)
+
+    # ---- another process -------------------------------------------------------------------------
 
     def export(self, now: float) -> bytes:
         """The whole session as `SessionState` writes it, for another process; ValueError before it is connected.
@@ -421,6 +326,7 @@ class Session:
             state.skip_reserved(now + self._unix_offset)
         self._resumed = self.got_through = self._reached = True
         self.ice.resume(Path(state.path_header, state.path_relay), now)
+        self._transport.connect()
         self._connect_engines(now)
         self._channels.restore(now)
         self.receiver.restore()
@@ -437,34 +343,17 @@ class Session:
         """Free everything and send nothing: the session continues in another process."""
         self.ended = MOVED
         self._visits.end()
-        self._setup.close()
         self._channels.detach()
-        self.srtp = self._speech_srtp = self._records = None
+        self._transport.close()
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
             self._on_end(self)
 
     def _connect_engines(self, now: float) -> None:
-        assert self.state.srtp is not None
-        assert self.state.dtls is not None
-        self._records = DtlsRecords(self.state.dtls)
-        self.srtp = self._speech_srtp or Srtp(self.state.srtp, self.state.rtp.ssrc)
-        self.sender.connect(self.srtp, self._send)
-        self._reports.start(self.srtp.counters, self._records.counters, now)
-        self._channels.connect(self._send_record)
-
-    def _send(self, data: bytes) -> None:
-        ice = self.ice
-        if ice.path is not None and (not ice.limited or ice.may_send(len(data))):
-            self._output.datagram(ice.path, data)
-
-    def _send_by(self, path: Path, data: bytes) -> None:
-        self._output.datagram(path, data)
-
-    def _send_record(self, data: bytes) -> None:
-        if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
-            self._send(self._records.seal(APPLICATION_DATA, data))
+        assert self.srtp is not None
+        self._reports.start(self.srtp.counters, self._transport.record_counters, now)
+        self._channels.connect(self._transport.send_data)
 
     # ---- speech, messages and control ----------------------------------------------------------------
 
@@ -473,24 +362,12 @@ class Session:
         """Send on the client's data channel of that label; kept for a while if it is not open yet."""
         if self.ended is None:
             self._channels.send(channel, payload)
-            if self._record is not None and channel == messages.EVENTS_CHANNEL:
-                self._record.to_client(payload, self._channels.now)
-
-    def _take_report(self, payload: str | bytes, now: float) -> bool:
-        """Whether a message of the client is the digest of its statistics: these are for operators, not for agents."""
-        before = self.reports.last
-        taken = self.reports.take(payload, now)
-        if isinstance(taken, messages.ClientStatistics):
-            if self._record is not None:
-                self._record.client_statistics(taken)
-            if self._count_report is not None:
-                self._count_report(taken, before)
-        return taken is not False
+            self._view.sent(channel, payload, self._channels.now)
 
     @property
     def client_statistics(self) -> messages.ClientStatistics | None:
         """The last digest of its client; None before the first since this process has the call."""
-        return self.reports.last
+        return self._view.reports.last
 
     @contained
     def announce_draining(self, seconds: float) -> None:
@@ -519,7 +396,7 @@ class Session:
         What waits of the speech of the one before is not played.
         """
         self.sender.change_agent()
-        self._turn_latency.change_agent()
+        self._view.turn_latency.change_agent()
         self._output.event(messages.Transferred(agent=agent, instance=taken.instance))
         self.state.agent = agent
         self._output.move(agent)
@@ -546,7 +423,7 @@ class Session:
             return
         try:
             self.sender.offer(frame, now)
-            self._turn_latency.offered(frame, now)
+            self._view.turn_latency.offered(frame, now)
             self._wake_speech(now)
         except Exception:
             failed(self)
@@ -571,25 +448,12 @@ class Session:
 
     def report_turn(self, report: messages.ReportTurn, now: float) -> None:
         """The agent tells what it knows of a turn's latency: for operators, and nothing of the call changes."""
-        if self.ended is not None or report.turn.generation > self.sender.generation_limit:
-            return
-        try:
-            self._turn_latency.reported(report, now)
-        except Exception:  # a call must not end of what is only looked at
-            log.exception("session %s: a report of a turn is ignored", self.state.session_id)
+        if self.ended is None and report.turn.generation <= self.sender.generation_limit:
+            self._view.report_turn(report, now)
 
-    def _turn_known(self, told: Told) -> None:
-        self.state.turns = self._turn_latency.turns
-        self.state.last_turn = told.turn.model_dump(exclude_none=True)
-        self._output.turn(told)
-
-    def _network(self) -> Network:
+    def _round_trip_ms(self) -> float | None:
         measured = self.sender.round_trip_ms
-        client = self.client_statistics
-        return Network(
-            measured if measured is not None else self.ice.round_trip_ms,
-            client.jitter_buffer_ms if client is not None else None,
-        )
+        return measured if measured is not None else self.ice.round_trip_ms
 
     # ---- time ----------------------------------------------------------------------------------------
 
@@ -604,9 +468,9 @@ class Session:
             if now - self._said_good_bye_at > NOTICE_SECONDS:
                 self.end("hang_up", now, cause)
                 return
-        given_up = self._alerts.given_up(now) if self._setup.running else None
+        given_up = self._transport.given_up(now)
         if given_up is not None:
-            self._handshake_failed(given_up, now)
+            self.handshake_failed(given_up, now)
         self._channels.poll(now)
         if self.ended is not None:
             return
@@ -647,22 +511,12 @@ class Session:
         self._visits.end()
         try:
             self._channels.close()
-            if self._records is not None and self._records.state.write_sequence < self.checkpoints.records_limit:
-                self._send(self._records.seal(ALERT, CLOSE_NOTIFY))
+            self._transport.say_closed()
         except Exception:  # a close that fails must not keep what is freed below
             log.exception("session %s: the client was not told of the end", self.state.session_id)
         self._output.event(messages.Ended(reason=reason, cause=self.cause, statistics=self.statistics()))
-        self._setup.close()
-        self.srtp = self._speech_srtp = self._records = None
+        self._transport.close()
         self.sender.close()
         self.receiver.close()
         if self._on_end is not None:
             self._on_end(self)
-
-
-def _turn_of(state: SessionState) -> messages.Turn | None:
-    """The last turn of a call that another process has begun; None where there is none, or it can't be read."""
-    try:
-        return messages.Turn.model_validate(state.last_turn) if state.last_turn else None
-    except ValueError:
-        return None
