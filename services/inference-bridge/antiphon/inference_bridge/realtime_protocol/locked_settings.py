@@ -74,6 +74,11 @@ class LockedSettings:
         """The session as the client may see it: without instructions and tools that are locked."""
         return {name: value for name, value in session.items() if name not in _SECRET or name not in self._fields}
 
+    @property
+    def hides_tools(self) -> bool:
+        """The client is not shown the tools."""
+        return "tools" in self._fields
+
     def may_see(self, error: ClientError) -> bool:
         """The client may be shown an error about the offer: it is not about what is hidden from it."""
         name = (error.param or "").removeprefix("session.").split(".")[0].split("[")[0]
