@@ -19,7 +19,7 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
     SessionUpdate,
 )
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
-from antiphon.inference_bridge.realtime_protocol.items import InputItem
+from antiphon.inference_bridge.realtime_protocol.items import InputItem, McpApprovalResponseItem
 from antiphon.inference_bridge.realtime_protocol.session_changes import PLACES
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
@@ -92,7 +92,7 @@ class LockedSettings:
                 raise _error(path, asked.path(name))
         self._check_items(asked.input or (), "response.input")
 
-    def _check_items(self, items: Iterable[InputItem], param: str) -> None:
+    def _check_items(self, items: Iterable[InputItem | McpApprovalResponseItem], param: str) -> None:
         """A message of the role system reaches the model as instructions do."""
         if "instructions" in self._fields and any(
             isinstance(item, MessageItem) and item.role == "system" for item in items
