@@ -90,9 +90,10 @@ async def test_a_function_is_called_by_the_model_answered_by_the_client_and_spok
 
 async def test_each_field_of_offer_update_and_response_is_in_force_or_an_error(quiet_bridge: Client) -> None:
     function = {"type": "function", "name": "look"}
+    server = {"type": "mcp", "server_label": "x", "server_url": "https://example.com/mcp"}
     offer = {
         "turn_detection": {"type": "server_vad", "threshold": 7, "silence_duration_ms": 900},
-        "tools": [function, {"type": "mcp", "server_label": "x"}, {**function, "name": "ask"}],
+        "tools": [function, server, {**function, "name": "ask"}],
         "instrutions": "Be brief.",
     }
     async with FakeTransceiver(quiet_bridge, "concierge", offer) as call:

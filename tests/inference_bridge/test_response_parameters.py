@@ -118,10 +118,9 @@ def test_a_bad_field_costs_itself_and_the_response_comes(response: dict[str, Any
 
 
 def test_a_tool_of_another_type_costs_none_of_the_functions() -> None:
-    own, refused = settings(
-        tools=[{"type": "function", "name": "a"}, {"type": "mcp", "server_label": "x"}, {"name": "b"}]
-    )
-    assert [tool.name for tool in own.tools] == ["a", "b"]
+    server = {"type": "mcp", "server_label": "x", "server_url": "https://example.com/mcp"}
+    own, refused = settings(tools=[{"type": "function", "name": "a"}, server, {"name": "b"}])
+    assert [tool.shown()["name"] for tool in own.tools] == ["a", "b"]
     assert refused == ["response.tools[1].type"]
 
 
@@ -254,7 +253,7 @@ PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
         ({"type": "function_call_output", "output": "x"}, "item.call_id", "missing_required_parameter"),
         ({"type": "function_call", "call_id": "c", "name": "a", "arguments": {}}, "item.arguments", "invalid_type"),
         ({"type": "item_reference", "id": "a"}, "item.type", "invalid_value"),
-        ({"type": "mcp_approval_response", "approve": True}, "item.type", "invalid_value"),
+        ({"type": "mcp_approval_response", "approve": True}, "item.approval_request_id", "missing_required_parameter"),
         ({"role": "user"}, "item.type", "missing_required_parameter"),
         ("Hi", "item", "invalid_type"),
     ],

@@ -13,8 +13,10 @@ from openai.types.beta.realtime.session_update_event import Session as FlatSessi
 from openai.types.realtime import RealtimeSessionCreateRequest
 from pydantic import BaseModel
 
+from antiphon.inference_bridge.dispatch.conversation_snapshot import ConversationSnapshot, settings_json
 from antiphon.inference_bridge.realtime_protocol.client_events import SessionUpdate, read_client_event
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
+from antiphon.inference_bridge.realtime_protocol.mcp_tools import McpServerTool, without_secrets
 from antiphon.inference_bridge.realtime_protocol.session_settings import (
     Applied,
     SemanticVad,
@@ -27,6 +29,7 @@ from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSup
 from antiphon.inference_bridge.turns.detector import SpeechStarted, TurnDetector, TurnEnded
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import WINDOW, Window
+from antiphon.runtime.tools.allowed_hosts import AllowedHosts
 
 pytestmark = pytest.mark.pure
 
@@ -423,10 +426,77 @@ def test_one_bad_tool_costs_none_of_the_others(tool: Any, inside: str, code: str
     for place in (1, 2, 3):
         tools = [*good[:place], tool, *good[place:]]
         for applied in (update({"tools": tools}), Applied(*first_settings({"tools": tools}), taken=True)):
-            assert [each.name for each in applied.settings.tools] == ["one", "two", "three"]
+            assert [each.shown()["name"] for each in applied.settings.tools] == ["one", "two", "three"]
             assert params(applied.refused) == [f"session.tools[{place}]{inside}"]
             assert applied.refused[0].code == code
             assert applied.taken
+
+
+SERVER: dict[str, Any] = {"type": "mcp", "server_label": "crm", "server_url": "https://tools.example.com/mcp"}
+
+
+def with_servers(session: dict[str, Any]) -> Applied:
+    support = SpeechSupport(mcp_hosts=AllowedHosts.read("tools.example.com", "ANTIPHON_MCP_HOSTS"))
+    return SessionSettings().applied(SessionChanges.model_validate(session), support)
+
+
+def test_a_server_that_is_allowed_is_in_force_and_its_secrets_are_written_nowhere() -> None:
+    secret = "t0psecret"
+    applied = with_servers({"tools": [{**SERVER, "authorization": secret, "headers": {"X-Key": secret}}, TOOL]})
+    assert applied.refused == ()
+    server = applied.settings.tools[0]
+    assert isinstance(server, McpServerTool)
+    assert server.headers == {"X-Key": secret, "Authorization": f"Bearer {secret}"}
+    shown = applied.settings.shown("call", "agent", TurnSettings())
+    bare = without_secrets({"tools": [{**SERVER, "authorization": secret}]})
+    for written in (shown, settings_json(applied.settings), repr(applied.settings), bare):
+        assert secret not in str(written)
+    taken_over = ConversationSnapshot(settings=settings_json(applied.settings)).session_settings()
+    assert taken_over is not None
+    kept = taken_over.tools[0]
+    assert isinstance(kept, McpServerTool)
+    assert kept.lacks_secrets
+
+
+@pytest.mark.parametrize(
+    ("server", "inside"),
+    [
+        ({"server_label": None}, ".server_label"),
+        ({"server_label": "a b"}, ".server_label"),
+        ({"server_url": None}, ".server_url"),
+        ({"server_url": "https://evil.example.com/mcp"}, ".server_url"),
+        ({"server_url": "http://tools.example.com/mcp"}, ".server_url"),
+        ({"connector_id": "connector_gmail"}, ".connector_id"),
+        ({"headers": {"Host": "evil"}}, ".headers"),
+        ({"headers": {"X-Key": "env:ANTIPHON_LLM_API_KEY"}}, ".headers"),
+        ({"authorization": "a\r\nb"}, ".headers"),
+        ({"headers": {"authorization": "a"}, "authorization": "b"}, ".authorization"),
+        ({"allowed_tools": "all"}, ".allowed_tools"),
+        ({"require_approval": "sometimes"}, ".require_approval"),
+    ],
+)
+def test_a_server_that_can_not_be_used_costs_only_itself(server: dict[str, Any], inside: str) -> None:
+    applied = with_servers({"tools": [{**SERVER, **server}, TOOL]})
+    assert params(applied.refused) == [f"session.tools[0]{inside}"]
+    assert [tool.type for tool in applied.settings.tools] == ["function"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "asks"),
+    [
+        (None, (True, True)),
+        ("always", (True, True)),
+        ("never", (False, False)),
+        ({"never": {"tool_names": ["look"]}}, (False, True)),
+        ({"never": {"read_only": True}}, (False, True)),
+        ({"always": {"tool_names": ["change"]}}, (True, True)),
+        ({"never": {"read_only": True}, "always": {"tool_names": ["look"]}}, (True, True)),
+    ],
+)
+def test_a_client_is_asked_unless_it_has_said_that_it_need_not_be(wanted: Any, asks: tuple[bool, bool]) -> None:
+    (server,) = with_servers({"tools": [{**SERVER, "require_approval": wanted}]}).settings.tools
+    assert isinstance(server, McpServerTool)
+    assert (server.asks_first("look", True), server.asks_first("change", False)) == asks
 
 
 def test_an_unknown_field_of_a_tool_is_named_and_the_tool_is_in_force() -> None:

@@ -73,8 +73,13 @@ class ClientMcp:
         realtime: Realtime,
         hosts: AllowedHosts,
         spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]],
+        shows_tools: bool = True,
     ) -> None:
-        """`hosts`: that may be asked. `spawn`: makes tasks that end with the call."""
+        """`hosts`: that may be asked. `spawn`: makes tasks that end with the call.
+
+        `shows_tools`: False where the maker of the client's secret has named the servers: the client is not shown them.
+        """
+        self._shows_tools = shows_tools
         self._id, self._realtime, self._hosts, self._spawn = session_id, realtime, hosts, spawn
         self._servers: dict[str, _Server] = {}
         self._listings = 0
@@ -129,6 +134,10 @@ class ClientMcp:
 
     async def _connect(self, server: _Server) -> None:
         realtime, tool = self._realtime, server.tool
+        if not self._shows_tools:
+            if why := await self._list(server):
+                log.warning("%s: the tools of MCP server %s can't be had: %s", self._id, tool.server_label, why)
+            return
         item = list_item(realtime.new_id("item"), tool.server_label)
         before = realtime.conversation.add(item)
         realtime.emit("conversation.item.added", previous_item_id=before, item=dict(item))

@@ -121,7 +121,9 @@ class Session:
         echo = EchoCanceller(self._played) if services.cancels_echo else None
         turn_settings = settings.turn_settings(services.turn_settings)
         self._vad = VadPipeline(stream, services.vad_executor, turn_settings, services.has_room, echo)
-        self._mcp = ClientMcp(self.id, self._realtime, services.support.mcp_hosts, self._spawn)
+        self._mcp = ClientMcp(
+            self.id, self._realtime, services.support.mcp_hosts, self._spawn, not self._locked.hides_tools
+        )
         agent = self._agent()
         if snapshot.agent is not None:
             agent.restore(snapshot.agent)

@@ -19,7 +19,7 @@ from antiphon.inference_bridge.realtime_protocol.client_events import (
     SessionUpdate,
 )
 from antiphon.inference_bridge.realtime_protocol.errors import ClientError
-from antiphon.inference_bridge.realtime_protocol.items import InputItem
+from antiphon.inference_bridge.realtime_protocol.items import InputItem, McpApprovalResponseItem
 from antiphon.inference_bridge.realtime_protocol.session_changes import PLACES
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
@@ -74,6 +74,11 @@ class LockedSettings:
         """The session as the client may see it: without instructions and tools that are locked."""
         return {name: value for name, value in session.items() if name not in _SECRET or name not in self._fields}
 
+    @property
+    def hides_tools(self) -> bool:
+        """The client is not shown the tools."""
+        return "tools" in self._fields
+
     def may_see(self, error: ClientError) -> bool:
         """The client may be shown an error about the offer: it is not about what is hidden from it."""
         name = (error.param or "").removeprefix("session.").split(".")[0].split("[")[0]
@@ -87,7 +92,7 @@ class LockedSettings:
                 raise _error(path, asked.path(name))
         self._check_items(asked.input or (), "response.input")
 
-    def _check_items(self, items: Iterable[InputItem], param: str) -> None:
+    def _check_items(self, items: Iterable[InputItem | McpApprovalResponseItem], param: str) -> None:
         """A message of the role system reaches the model as instructions do."""
         if "instructions" in self._fields and any(
             isinstance(item, MessageItem) and item.role == "system" for item in items

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antiphon.inference_bridge.realtime_protocol.mcp_items import approval_request, call_item
-from antiphon.inference_bridge.realtime_protocol.response_events import JsonObject, RealtimeResponse
+from antiphon.inference_bridge.realtime_protocol.mcp_items import JsonObject, approval_request, call_item
+from antiphon.inference_bridge.realtime_protocol.response_events import RealtimeResponse
 
 NOT_FINISHED = "it was not finished: the answer ended before it; it is not known whether it has had an effect"
 
