@@ -73,6 +73,8 @@ _REMAINING: Final = 82.0
 """RMS, -52 dBFS, that it leaves of one at least."""
 _WEAK: Final = 180.0
 """RMS, -45 dBFS, of an echo that does a caller's words less harm than AEC3, which takes from them while it learns."""
+_SURGE: Final = 10.0
+"""Times the echo's power that one frame counts at most: a caller's first frames are not known to be a caller's."""
 _COMPARED: Final = 6
 """Frames over which both are measured: 120 ms."""
 _CLOCK_NS: Final = 5 * _NS
@@ -123,8 +125,8 @@ class EchoCanceller:
         self._looks_without = 0
         self._powers: deque[tuple[float, float]] = deque(maxlen=_COMPARED)
         """Of the newest frames before and after AEC3."""
-        self._echo: float | None = None
-        """The echo's power, where it was alone."""
+        self._echo = 0.0
+        """The power of the echo that was found, where it was alone."""
 
     def is_idle(self, frame: AudioFrame) -> bool:
         """The agent was silent for so long that `note` is enough for this frame."""
@@ -164,8 +166,8 @@ class EchoCanceller:
             return Cleaned(frame.pcm, frame.pcm)
         caller = self._may_be_a_caller()
         if not caller and loud:
-            self._echo = power if self._echo is None else 0.95 * self._echo + 0.05 * power
-        is_weak = self._echo is None or self._echo < _WEAK**2  # None: alone it was never loud
+            self._echo = 0.95 * self._echo + 0.05 * min(power, _SURGE * self._echo)
+        is_weak = self._echo < _WEAK**2
         return Cleaned(frame.pcm if caller and is_weak else out, frame.pcm if caller else out)
 
     def _follow(self, frame: AudioFrame) -> None:
@@ -229,6 +231,8 @@ class EchoCanceller:
             sure = self._shows_echo(history, signals, delay)
         if not (known or sure):
             return
+        if self._path is None:
+            self._echo = float(np.median([_power(pcm) for _, pcm, loud in history if loud]))
         self._looks_without = 0
         self.found = self._path = delay
         left = delay.seconds - self._shift_ns / _NS
