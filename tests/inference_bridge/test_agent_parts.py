@@ -185,7 +185,7 @@ async def test_what_the_agent_expects_is_what_the_turn_detector_is_told_until_th
     for _ in range(3):
         await call.says("Go on please")
         await asyncio.sleep(3)
-        told.append(call.runner.responses.told)
+        told.append(call.runner.responses.answers.told)
     assert told == [Expected(Asked.NUMBER), ANYTHING, None]
 
 

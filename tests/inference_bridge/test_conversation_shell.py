@@ -12,6 +12,7 @@ from support.virtual_conversation import VirtualConversation
 
 from antiphon.inference_bridge.agents import FunctionCall, HangUpAfterSpeech, Incomplete, Usage
 from antiphon.inference_bridge.conversation.core import events
+from antiphon.inference_bridge.input.vad_pipeline import VadPipeline
 from antiphon.inference_bridge.realtime_protocol.session_settings import ServerVad, SessionSettings
 from antiphon.inference_bridge.turns.detector import Utterance
 
@@ -251,6 +252,30 @@ async def test_held_speech_goes_on_at_the_very_sample(start: Start) -> None:
     assert call.ends == [("completed", "We are open from Monday to Friday, and on Saturday until noon.")]
     assert not call.bus.flushes
     assert call.of("antiphon.false_interruption")
+
+
+async def test_the_agents_own_words_are_no_turn_where_an_echo_is_likely(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VadPipeline, "words_of_echo", lambda pipeline, utterance: 1)
+    call = start(["We are open from Monday to Friday, and on Saturday until noon."], ["It is ten."])
+    await call.says("When are you open?")
+    await asyncio.sleep(1.5)
+    await call.says("We are open", 0.4)
+    await asyncio.sleep(8)
+    assert call.ends == [("completed", "We are open from Monday to Friday, and on Saturday until noon.")]
+    assert [request.text for request in call.agent.requests] == ["When are you open?"]
+    assert "We are open" not in [item["content"][0].get("transcript") for item in call.realtime.conversation.items]
+
+
+async def test_other_words_stop_the_speech_over_an_echo_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VadPipeline, "words_of_echo", lambda pipeline, utterance: 1)
+    call = start(["We are open from Monday to Friday, and on Saturday until noon."], ["It is ten."])
+    await call.says("When are you open?")
+    await asyncio.sleep(2.5)
+    await call.says("Stop, what time is it?")
+    await asyncio.sleep(4)
+    assert [status for status, _ in call.ends] == ["cancelled", "completed"]
 
 
 async def test_words_stop_the_speech_and_are_answered(start: Start) -> None:

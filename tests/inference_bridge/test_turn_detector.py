@@ -324,3 +324,17 @@ def test_talk_behind_the_caller_neither_holds_the_turn_open_nor_begins_one() -> 
     assert kinds(events) == ["MaybeDone", "TurnEnded"]
     assert caller.windows(100, 0.9, level=400) == []
     assert kinds(caller.windows(3, 0.9, level=2000)) == ["SpeechStarted"]
+
+
+def test_speech_that_was_none_of_the_callers_is_forgotten_unless_somebody_has_spoken_since() -> None:
+    caller = Caller()
+    caller.windows(10, 0.9)
+    maybe = caller.windows(6, 0.1)[-1]
+    assert isinstance(maybe, MaybeDone)
+    assert kinds(caller.detector.forget(maybe.utterance)) == ["SpeechDropped"]
+    assert caller.windows(60, 0.1) == []
+    caller.windows(10, 0.9)
+    maybe = next(event for event in caller.windows(6, 0.1) if isinstance(event, MaybeDone))
+    assert kinds(caller.windows(2, 0.9)) == ["Resumed"]
+    assert caller.detector.forget(maybe.utterance) == []
+    assert kinds(caller.windows(60, 0.1))[-1] == "TurnEnded"

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from antiphon.runtime.echo.canceller import FRAME, Cleaned, EchoCanceller
-from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, comes_back_in_both_halves, find_delay
+from antiphon.runtime.echo.delay import (
+    AFTER_S,
+    BEFORE_S,
+    Delay,
+    comes_back_in_both_halves,
+    find_delay,
+    sounds_when_it_does,
+)
 from antiphon.runtime.echo.played_speech import RATE, PlayedSpeech, Samples
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 from antiphon.schemas.messages import Playout
@@ -209,3 +216,61 @@ def test_another_voice_has_no_sharp_delay() -> None:
     found = find_delay(voice(7, 8000, 1).astype(np.float32), reference, 8000)
     assert found is None or found.sharpness < 9
     assert find_delay(np.zeros(8000, np.float32), reference, 8000) is None
+
+
+def _sounds_together(spoken: tuple[int, int], heard: tuple[int, int], delay_ms: int = 0) -> bool:
+    """Of one second: the agent speaks from frame to frame, the caller's side sounds from frame to frame."""
+    reference = np.zeros(int((1 + AFTER_S + BEFORE_S) * 8000), np.float32)
+    first = int((AFTER_S - delay_ms / 1000) * 8000)
+    begin, end = (first + frame * 160 for frame in spoken)
+    reference[begin:end] = np.random.default_rng(5).normal(0, 1500, end - begin)
+    loud = [heard[0] <= frame < heard[1] for frame in range(50)]
+    return sounds_when_it_does(loud, reference, 8000, Delay(delay_ms / 1000, 10.0))
+
+
+@pytest.mark.parametrize("delay_ms", [-200, 0, 80, 600, 1150])
+@pytest.mark.parametrize(
+    ("spoken", "heard", "together"),
+    [
+        ((20, 32), (20, 34), True),  # the agent's first word, then its speech is held
+        ((20, 50), (20, 50), True),  # its first words
+        ((0, 20), (0, 24), True),  # it has ended, and the room still sounds
+        ((0, 50), (30, 50), False),  # a caller begins in the middle of it
+        ((0, 30), (26, 50), False),  # and goes on while it is held
+        ((20, 50), (38, 50), False),
+        ((0, 50), (0, 50), False),  # nobody was silent: there is nothing to be told from that
+        ((20, 25), (20, 25), False),  # too short
+    ],
+)
+def test_an_echo_sounds_when_the_agent_does_and_a_caller_does_not(
+    spoken: tuple[int, int], heard: tuple[int, int], together: bool, delay_ms: int
+) -> None:
+    assert _sounds_together(spoken, heard, delay_ms) is together
+
+
+def test_silence_has_no_echo() -> None:
+    reference = np.zeros(int((1 + AFTER_S + BEFORE_S) * 8000), np.float32)
+    assert not sounds_when_it_does([True] * 20 + [False] * 30, reference, 8000, Delay(0.1, 12.0))
+    assert not sounds_when_it_does([], reference, 8000, Delay(0.1, 12.0))
+
+
+@pytest.mark.parametrize("silent_s", [0.3, 0.6])
+def test_the_first_words_of_an_agent_whose_speech_is_held_for_them_show_their_echo(silent_s: float) -> None:
+    """Some 0.3 s of echo is all that there is."""
+    call = Call(delay_ms=150)
+    begin, end = int(silent_s * RATE), int((silent_s + 0.3) * RATE)
+    call.played = PlayedSpeech()
+    call.canceller = EchoCanceller(call.played)
+    spoken = AGENT.copy()
+    spoken[:begin] = 0
+    spoken[end:] = 0
+    for at in range(0, len(spoken), FRAME):
+        call.played.sent(AudioFrame(0, at, 0, RATE, 0, 1, spoken[at : at + FRAME].tobytes()))
+    microphone = np.random.default_rng(3).normal(0, call.noise, len(AGENT))
+    late = call.delay_ms * RATE // 1000
+    microphone[late:] += spoken[: len(spoken) - late] * 0.25
+    call.microphone = np.clip(microphone, -32768, 32767).astype(np.int16)
+    found = next(frame for frame, _ in call.frames() if call.canceller.found is not None)
+    assert call.canceller.found is not None
+    assert found.first_sample / RATE < silent_s + 0.8
+    assert call.canceller.found.seconds * 1000 == pytest.approx(150, abs=40)

@@ -20,7 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from pywebrtc_audio import EchoCanceller as Aec3
 
-from antiphon.runtime.echo.delay import AFTER_S, BEFORE_S, Delay, comes_back_in_both_halves, find_delay
+from antiphon.runtime.echo.delay import (
+    AFTER_S,
+    BEFORE_S,
+    Delay,
+    Signal,
+    comes_back_in_both_halves,
+    find_delay,
+    sounds_when_it_does,
+)
 from antiphon.runtime.echo.played_speech import RATE, PlayedSpeech
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
@@ -54,16 +62,19 @@ _LEAD_S: Final = 0.08
 """What is left of a delay that AEC3 does not reach, once the reference is shifted."""
 _AUDIBLE: Final = 26.0
 """RMS of 16-bit samples, -62 dBFS: no voice activity is found below it."""
-_ABOVE_NOISE: Final = 2.5
+_ABOVE_NOISE: Final = 2.0
 """Times the noise's RMS that is loud."""
-_LOUD_FRAMES: Final = 10
-"""Frames of the history that a look needs to have a sound: 0.2 s."""
+_LOUD_FRAMES: Final = 8
+"""Frames of the history that a look needs to have a sound: 0.16 s. An echo holds the agent's speech, so that its first
+words may be all that there is of it."""
 _REMAINS: Final = 0.1
 """Share of the power, -10 dB, that AEC3 leaves at least of a caller over an echo that it knows."""
 _REMAINING: Final = 82.0
 """RMS, -52 dBFS, that it leaves of one at least."""
 _WEAK: Final = 180.0
 """RMS, -45 dBFS, of an echo that does a caller's words less harm than AEC3, which takes from them while it learns."""
+_SURGE: Final = 10.0
+"""Times the echo's power that one frame counts at most: a caller's first frames are not known to be a caller's."""
 _COMPARED: Final = 6
 """Frames over which both are measured: 120 ms."""
 _CLOCK_NS: Final = 5 * _NS
@@ -95,6 +106,8 @@ class EchoCanceller:
         """`speech`: what the client was sent. `make`: a canceller without any past."""
         self.found: Delay | None = None
         """The echo's delay; None: no echo was found, or none any more."""
+        self.is_likely = False
+        """The last look has seen a likely delay."""
         self._speech, self._make = speech, make
         self._canceller: Canceller | None = None
         """While the agent is audible and the caller's side is loud."""
@@ -107,11 +120,13 @@ class EchoCanceller:
         self._clock = _EarliestClock()
         self._since_judged = 0
         self._candidate: Delay | None = None
+        self._path: Delay | None = None
+        """The last delay that was found: an echo that was gone comes back with it."""
         self._looks_without = 0
         self._powers: deque[tuple[float, float]] = deque(maxlen=_COMPARED)
         """Of the newest frames before and after AEC3."""
-        self._echo: float | None = None
-        """The echo's power, where it was alone."""
+        self._echo = 0.0
+        """The power of the echo that was found, where it was alone."""
 
     def is_idle(self, frame: AudioFrame) -> bool:
         """The agent was silent for so long that `note` is enough for this frame."""
@@ -119,6 +134,7 @@ class EchoCanceller:
 
     def note(self, frame: AudioFrame) -> None:
         """The next frame, at 16 kHz, in which no echo can be."""
+        self.is_likely = False
         at, power = self._clock.time_ns(frame), _power(frame.pcm)
         self._follow(frame)
         self._canceller = None
@@ -150,8 +166,8 @@ class EchoCanceller:
             return Cleaned(frame.pcm, frame.pcm)
         caller = self._may_be_a_caller()
         if not caller and loud:
-            self._echo = power if self._echo is None else 0.95 * self._echo + 0.05 * power
-        is_weak = self._echo is not None and self._echo < _WEAK**2
+            self._echo = 0.95 * self._echo + 0.05 * min(power, _SURGE * self._echo)
+        is_weak = self._echo < _WEAK**2
         return Cleaned(frame.pcm if caller and is_weak else out, frame.pcm if caller else out)
 
     def _follow(self, frame: AudioFrame) -> None:
@@ -200,26 +216,43 @@ class EchoCanceller:
         reference = self._speech.between(start, int((AFTER_S + BEFORE_S) * RATE) + length)
         signals = _halved(caller), _halved(b"" if reference is None else reference.tobytes()), RATE // 2
         delay = None if reference is None else find_delay(*signals)
-        if delay is None or delay.sharpness < _LIKELY:
+        self.is_likely = delay is not None and delay.sharpness >= _LIKELY
+        if delay is None or not self.is_likely:
             self._candidate = None
             self._looks_without += 1
             if self._looks_without >= _NO_ECHO_AFTER:
                 self.found = None
             return
-        agreed = self._candidate is not None and abs(delay.seconds - self._candidate.seconds) <= _AGREE_S
-        known = self.found is not None and abs(delay.seconds - self.found.seconds) <= _AGREE_S
+        agreed = self._candidate is not None and _is_same(delay, self._candidate)
+        known = self._path is not None and _is_same(delay, self._path)
         self._candidate = delay
-        sure = delay.sharpness >= _SURE and (agreed or self.found is None)
-        if self.found is None and sure:
-            sure = _is_loud_in_both_halves(history) and comes_back_in_both_halves(*signals, delay)
+        sure = delay.sharpness >= _SURE and agreed
+        if self.found is None:
+            sure = self._shows_echo(history, signals, delay)
         if not (known or sure):
             return
+        if self._path is None:
+            self._echo = float(np.median([_power(pcm) for _, pcm, loud in history if loud]))
         self._looks_without = 0
-        self.found = delay
+        self.found = self._path = delay
         left = delay.seconds - self._shift_ns / _NS
         if not _REACH_S[0] <= left <= _REACH_S[1]:
             self._shift_ns = int((delay.seconds - _LEAD_S) * _NS)
             self._start()
+
+    @staticmethod
+    def _shows_echo(
+        history: Sequence[tuple[int, bytes, bool]], signals: tuple[Signal, Signal, int], delay: Delay
+    ) -> bool:
+        """A delay is an echo's: it is sharp, and nothing else sounds with it like that."""
+        if delay.sharpness < _SURE:
+            return False
+        loud = [each for *_, each in history]
+        if sounds_when_it_does(loud, signals[1], signals[2], delay):
+            return True
+        powers = [_power(pcm) for _, pcm, each in history if each]
+        is_weak = sum(powers) < _WEAK**2 * len(powers)  # no caller speaks that softly
+        return is_weak or (_is_loud_in_both_halves(loud) and comes_back_in_both_halves(*signals, delay))
 
 
 class _EarliestClock:
@@ -242,9 +275,13 @@ class _EarliestClock:
         return min(self._offsets) + position
 
 
-def _is_loud_in_both_halves(history: Sequence[tuple[int, bytes, bool]]) -> bool:
-    middle = len(history) // 2
-    return all(sum(loud for *_, loud in half) >= _LOUD_FRAMES // 2 for half in (history[:middle], history[middle:]))
+def _is_same(one: Delay, other: Delay) -> bool:
+    return abs(one.seconds - other.seconds) <= _AGREE_S
+
+
+def _is_loud_in_both_halves(loud: Sequence[bool]) -> bool:
+    middle = len(loud) // 2
+    return all(sum(half) >= _LOUD_FRAMES // 2 for half in (loud[:middle], loud[middle:]))
 
 
 def _power(pcm: bytes) -> float:

@@ -6,6 +6,7 @@ Acoustics, Speech and Signal Processing 24 (1976).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +26,17 @@ showed a delay that was sure by one look at a second, 3 % one in both halves of 
 6 % lower 18 and 1 %. An echo of -6 to -20 dB showed it within 0.9 s (p90), without this after 0.1 to 0.3 s."""
 _LAGS: Final = 4
 """Samples that a half may be off."""
+_FRAME_S: Final = 0.02
+_SOUNDING, _LOUD = 0.1, 0.4
+"""Shares of the loudest frame's RMS: what an echo may be heard of, and what it must be heard of."""
+_ROOM_FRAMES: Final = 6
+"""For which a room goes on to sound: 0.12 s."""
+_FEWEST: Final = 8
+"""Frames that sound on both sides, and frames that are silent on both: without either there is nothing to compare."""
+_COVERED: Final = 0.8
+"""Share of the agent's loud frames that the caller's side sounds in."""
+_EXPLAINED: Final = 0.9
+"""Share of the caller's sounds that the agent's explain."""
 
 
 class Delay(NamedTuple):
@@ -63,6 +75,35 @@ def comes_back_in_both_halves(caller: Signal, reference: Signal, rate: int, dela
         if float(np.abs(there).max()) < _HALF_SHARPNESS * float(np.std(correlation)):
             return False
     return True
+
+
+def sounds_when_it_does(loud: Sequence[bool], reference: Signal, rate: int, delay: Delay) -> bool:
+    """Whether the caller's side sounds when the delayed reference does, and is silent when that is.
+
+    `loud`: of each 20 ms of the caller. `reference` as `find_delay` takes it. An echo begins and ends with the agent's
+    speech, which is held as soon as somebody seems to speak; a caller begins in the middle of it, and goes on. False
+    where the agent was never silent: there is nothing to be told from that.
+    """
+    size = round(_FRAME_S * rate)
+    first = round((AFTER_S - delay.seconds) * rate)
+    levels = [0.0] * len(loud)
+    for number in range(len(loud)):
+        frame = reference[max(0, first + number * size) : max(0, first + (number + 1) * size)]
+        levels[number] = float(np.sqrt(np.dot(frame, frame) / size))
+    loudest = max(levels, default=0.0)
+    if not loudest:
+        return False
+    sounds = [level > _SOUNDING * loudest for level in levels]
+    may_be_heard = [any(sounds[max(0, at - _ROOM_FRAMES) : at + 2]) for at in range(len(loud))]
+    heard = [any(loud[max(0, at - 1) : at + 2]) for at in range(len(loud))]
+    due = [at for at, level in enumerate(levels) if level > _LOUD * loudest]
+    explained = sum(map(bool.__and__, loud, may_be_heard))
+    silent = sum(not sound and not might for sound, might in zip(loud, may_be_heard, strict=True))
+    return (
+        explained >= max(_FEWEST, _EXPLAINED * sum(loud))
+        and silent >= _FEWEST
+        and sum(heard[at] for at in due) >= _COVERED * len(due)
+    )
 
 
 def _correlation(caller: Signal, reference: Signal) -> npt.NDArray[np.float64] | None:

@@ -53,7 +53,7 @@ async def or_else(
 
 
 class GuessedAnswers:
-    """The guess of one call, at most one at a time. Owned by the call's `ResponseTasks`; used on the event loop."""
+    """The guess of one call, at most one at a time. Owned by the call's `AgentAnswers`; used on the event loop."""
 
     def __init__(self, agent: Agent, spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]) -> None:
         """`spawn`: ends with the call."""

@@ -10,25 +10,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from antiphon.inference_bridge.agents import Agent, HearsInterruptions, ReplyPart
+from antiphon.inference_bridge.agents import Agent
 from antiphon.inference_bridge.agents.profile import AgentProfile
-from antiphon.inference_bridge.conversation.agent_requests import (
-    PreparedParts,
-    fixed_parts,
-    guarded,
-    guess_for,
-    request_for,
-)
+from antiphon.inference_bridge.conversation.agent_answers import AgentAnswers
+from antiphon.inference_bridge.conversation.agent_requests import PreparedParts
 from antiphon.inference_bridge.conversation.core import commands as do
 from antiphon.inference_bridge.conversation.core import events
 from antiphon.inference_bridge.conversation.core.events import Event
-from antiphon.inference_bridge.conversation.core.state import Kind, Response, Transfer
-from antiphon.inference_bridge.conversation.guessed_answer import Circumstances, GuessedAnswers, or_else
+from antiphon.inference_bridge.conversation.core.state import Response, Transfer
 from antiphon.inference_bridge.conversation.played_ledgers import PlayedLedgers
 from antiphon.inference_bridge.conversation.response_playback import ResponsePlayback, Speech
 from antiphon.inference_bridge.conversation.response_record import PlaybackReport, ResponseRecord
@@ -44,10 +37,8 @@ from antiphon.inference_bridge.realtime_protocol.mcp_calls import McpCalls
 from antiphon.inference_bridge.realtime_protocol.server_events import Realtime, RealtimeResponse
 from antiphon.inference_bridge.realtime_protocol.session_settings import SessionSettings
 from antiphon.inference_bridge.realtime_protocol.speech_support import SpeechSupport
-from antiphon.inference_bridge.turns.expected_answer import TOLD, Expected
 from antiphon.runtime.agent_sessions.session_bus import SessionBus
 from antiphon.schemas import messages
-from antiphon.schemas.messages.replies import Expected as ToldKind
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +46,7 @@ log = logging.getLogger(__name__)
 class ResponseTasks:
     """Carries out what the core wants done with responses.
 
-    Owned by the call's `ConversationRunner`, for as long as the call, and called by it on the event loop. It owns the
-    agent.
+    Owned by the call's `ConversationRunner`, for as long as the call, and called by it on the event loop.
     """
 
     def __init__(
@@ -85,17 +75,23 @@ class ResponseTasks:
         core holds the speech. `spoken_turn`: by the key of its text, until `close_turn`. `spawn`: ends with the
         call. `profile`: of the agent. `session`: the client's settings as in the claim.
         """
-        self._session = session
-        self.told: Expected | None = None
-        """What the agent has said that the caller will say next; None: it has not."""
-        self.agent = agent
+        self.answers = AgentAnswers(
+            agent,
+            make_agent,
+            realtime,
+            settings,
+            lambda: self.language,
+            instructions,
+            profile,
+            session,
+            bus.session_id,
+            spawn,
+        )
         self._feed, self._bus, self._realtime, self._speech = feed, bus, realtime, speech
-        self._make_agent, self._settings, self._instructions = make_agent, settings, instructions
-        self._support, self._profile = support, profile
+        self._settings, self._support = settings, support
         self._generation, self._is_held = first_generation, is_held
         self._close_turn, self._spawn, self._turn_spans = close_turn, spawn, turn_spans
         self._turns = TurnReports(bus, realtime, turn_spans, spoken_turn, close_turn, spawn)
-        self._guesses = GuessedAnswers(agent, spawn)
         self._records: dict[int, ResponseRecord] = {}
         self._closing = asyncio.Lock()
         """What was stopped is closed one after the other."""
@@ -122,10 +118,9 @@ class ResponseTasks:
         record = self._record(command.response)
         if command.response.preamble and command.response.by_client:
             record.agent.greeting_played(command.response.preamble)
-        if command.response.on_record:
-            self.told = None
+        self.answers.asked(command.response)
         if command.response.asked:
-            record.agent_before = self._guesses.saved() if record.agent is self.agent else record.agent.saved()
+            record.agent_before = self.answers.saved(record.agent)
             record.span.set_attribute("antiphon.heard_characters", len(command.response.text))
         record.marks.began = record.marks.began or time.time_ns()
         if not command.gated:
@@ -139,7 +134,7 @@ class ResponseTasks:
     def presume(self, command: do.Presume) -> None:
         """The agent learns that all of a response was played, a little before it is."""
         record = self._records[command.rid]
-        self._tell_agent(record, record.playback.text if record.playback else "")
+        self.answers.tell_played(record.response, record.playback.text if record.playback else "")
 
     def say_patience(self, command: do.SayPatience) -> None:
         """A sign that the answer takes longer."""
@@ -167,7 +162,8 @@ class ResponseTasks:
         if command.undone and command.played and record.realtime is not None:
             self._take_off_record(record.realtime.item_id)
         if not command.response.presumed:
-            self._tell_agent(record, "" if command.undone else command.played, command.outcome == "cancelled")
+            played = "" if command.undone else command.played
+            self.answers.tell_played(command.response, played, command.outcome == "cancelled")
         ends: End = "completed"
         if command.outcome != "completed":
             ends = "interrupted" if command.outcome == "cancelled" else "failed"
@@ -223,7 +219,7 @@ class ResponseTasks:
     def saved_agent(self, answering: Response | None) -> Any:
         """What another process needs of the agent: as it was before it was asked for what is under way."""
         record = self._records.get(answering.rid) if answering is not None else None
-        return record.agent_before if record is not None else self._guesses.saved()
+        return record.agent_before if record is not None else self.answers.saved()
 
     def played_text(self, item_id: str, audio_ms: int) -> str | None:
         """The words in the first `audio_ms` of a response; None if that is beyond its end, or it is too old."""
@@ -240,9 +236,7 @@ class ResponseTasks:
         for record in self._records.values():
             self._turns.end(record, "session_closed", self.language, self._voice_of(record))
         self._turns.close(self.language, self._support.voice)
-        ended = getattr(self.agent, "ended", None)  # a scripted class that was written before there was one has none
-        if ended is not None and not goes_on:
-            ended()
+        self.answers.close(goes_on)
 
     # ---- inside ----------------------------------------------------------------------------------------
 
@@ -250,7 +244,9 @@ class ResponseTasks:
         record = self._records.get(response.rid)
         if record is None:
             span, marks = self._turns.begin(response, self.language, self._support.voice)
-            record = self._records[response.rid] = ResponseRecord(response, span, marks, self._agent_for(response))
+            record = self._records[response.rid] = ResponseRecord(
+                response, span, marks, self.answers.agent_for(response)
+            )
         return record
 
     def _settings_of(self, response: Response) -> SessionSettings:
@@ -261,14 +257,6 @@ class ResponseTasks:
     def _voice_of(self, record: ResponseRecord) -> str:
         return self._settings_of(record.response).voice or self._support.voice
 
-    def _agent_for(self, response: Response) -> Agent:
-        if response.on_record:
-            return self.agent
-        agent, saved = self._make_agent(), self.agent.saved()
-        if saved is not None:
-            agent.restore(saved)
-        return agent
-
     async def _run(self, record: ResponseRecord) -> None:
         """From the request to the last sample of the response."""
         with self._turn_spans.within(record.span):
@@ -278,8 +266,8 @@ class ResponseTasks:
         rid = record.response.rid
         outcome: events.Outcome = "failed"
         try:
-            guessed = await self._guessed(record)
-            parts = self._parts(record) if guessed is None else or_else(guessed, partial(self._parts, record))
+            own = self._settings_of(record.response)
+            parts = await self.answers.answer(record.response, record.agent, own, partial(self._written, record))
             if not record.gate.is_set():
                 prepared = PreparedParts(parts, self._spawn)
                 try:
@@ -300,49 +288,13 @@ class ResponseTasks:
             transfer = Transfer(wanted.agent, wanted.summary, wanted.silent) if wanted is not None else None
         self._feed(events.Ended(rid, outcome, played, 0, hang_up, transfer))
 
-    def guess(self, words: str | None) -> None:
-        """The caller may have said this, and the turn may still go on; None: it does."""
-        if words is None:
-            self._guesses.drop()
-            return
-        items, settings, language = self._realtime.conversation.items, self._settings(), self.language
-        trouble = self._profile.failures.apology or phrase("trouble", language)
-        request = guess_for(words, settings, self._instructions, items, language, self._session)
-        self._guesses.begin(
-            words,
-            Circumstances(settings, len(items) + 1),
-            lambda: guarded(self.agent.reply(request), "", self._bus.session_id, trouble),
-        )
-
-    async def _guessed(self, record: ResponseRecord) -> AsyncGenerator[ReplyPart, None] | None:
-        """The answer, if it was asked for before the turn was over."""
-        if record.response.fixed or not record.response.on_record:
-            return None
-        under = Circumstances(self._settings(), len(self._realtime.conversation.items))
-        return await self._guesses.take(record.response, under)
-
-    def _parts(self, record: ResponseRecord, said: str = "") -> AsyncGenerator[ReplyPart, None]:
-        """The agent's answer. `said`: its beginning, which was spoken already."""
-        response = record.response
-        if response.fixed:
-            return fixed_parts(response.fixed)
+    def _written(self, record: ResponseRecord) -> dict[str, str]:
+        """By item id, the words of other messages that are still being played."""
         written: dict[str, str] = {}
         for other in self._records.values():
             if other is not record and other.realtime is not None and other.playback is not None:
                 written[other.realtime.item_id] = other.playback.text
-        request = request_for(
-            response,
-            self._settings_of(response),
-            self._instructions,
-            self._realtime.conversation.items,
-            written,
-            self.language,
-            self._session,
-            self._profile.reads_events,
-        )
-        request = replace(request, already_spoken=said)
-        trouble = self._profile.failures.apology or phrase("trouble", self.language)
-        return guarded(record.agent.reply(request), response.preamble, self._bus.session_id, trouble)
+        return written
 
     def _playback(self, record: ResponseRecord) -> ResponsePlayback:
         assert record.realtime is not None
@@ -360,7 +312,7 @@ class ResponseTasks:
                 record,
                 self._turns.first_audio,
                 self._turn_spans,
-                partial(self._expect, record),
+                partial(self.answers.expect, record.response),
                 lambda summary: self._spawn(self._bus.ask_person(summary)),
             ),
             self._new_generation,
@@ -374,10 +326,6 @@ class ResponseTasks:
             self._turns.count()
         self._ledgers.add(record.realtime.item_id, playback.ledger)
         return playback
-
-    def _expect(self, record: ResponseRecord, kind: ToldKind) -> None:
-        if record.response.on_record:
-            self.told = TOLD[kind]
 
     def _new_generation(self) -> int:
         self._generation += 1
@@ -401,17 +349,6 @@ class ResponseTasks:
             except Exception:  # the responses behind it must not wait for ever
                 log.exception("%s: an interrupted response was not closed in order", self._bus.session_id)
             self._feed(events.Ended(record.response.rid, "cancelled", text, played_ms))
-
-    def _tell_agent(self, record: ResponseRecord, played: str, interrupted: bool = False) -> None:
-        response = record.response
-        if not response.on_record:
-            return  # its agent was its own
-        if interrupted and isinstance(self.agent, HearsInterruptions):
-            self.agent.interrupted()
-        if response.asked:
-            self.agent.played(played)
-        elif response.kind in (Kind.GREETING, Kind.FIXED, Kind.PROMPT):
-            self.agent.greeting_played(played)
 
     def _take_off_record(self, item_id: str) -> None:
         with contextlib.suppress(ClientError):  # it is off the record already

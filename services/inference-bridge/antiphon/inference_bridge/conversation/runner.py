@@ -307,10 +307,10 @@ class ConversationRunner:
     def _guess(self, words: str | None) -> None:
         state = self.core.state
         is_free = not (state.speech or state.stopping or state.waiting or state.next)
-        self.responses.guess(words if is_free and state.rules.creates_responses else None)
+        self.responses.answers.guess(words if is_free and state.rules.creates_responses else None)
 
     def _told(self) -> Expected | None:
-        return self.responses.told
+        return self.responses.answers.told
 
     async def _hold(self) -> None:
         if not await self._bus.pause():

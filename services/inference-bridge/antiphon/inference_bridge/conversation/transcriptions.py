@@ -38,6 +38,7 @@ from antiphon.inference_bridge.turns.detector import (
     Utterance,
 )
 from antiphon.inference_bridge.turns.expected_answer import Expected, expected
+from antiphon.inference_bridge.turns.own_words import repeats
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import RATE
 
@@ -197,8 +198,7 @@ class Transcriptions:
         elif command.has_speech:
             self.drop_speculation()
             job = self._begin(utterance, Urgency.NOW, self._settings().turn_prompt(), span)
-        seconds = len(utterance.pcm) / 2 / RATE
-        self._spawn(self._transcribe(command.key, turn, job, seconds, agreement, speculated_ns))
+        self._spawn(self._transcribe(command.key, turn, job, utterance, agreement, speculated_ns))
 
     def turn(self, key: int) -> SpokenTurn | None:
         """The turn with this text; None for a text that was not spoken."""
@@ -247,7 +247,7 @@ class Transcriptions:
         key: int,
         turn: SpokenTurn,
         job: Pending[str] | None,
-        seconds: float,
+        utterance: Utterance,
         agreement: LocalAgreement,
         speculated_ns: int = 0,
     ) -> None:
@@ -263,11 +263,13 @@ class Transcriptions:
         turn.marks.transcribed = turn.transcribed_ns
         self._turn_spans.speculated(speculated_ns, used=True)
         self._turn_spans.link_speculations(turn.span)
+        if self._is_echo(utterance, text):
+            text = ""
         text, rest = agreement.finish(text)
         self._realtime.conversation.set_transcript(turn.item_id, text)
         if self._transcribes:
             self._realtime.transcribing(turn.item_id, rest)
-            self._realtime.transcribed(turn.item_id, text, seconds)
+            self._realtime.transcribed(turn.item_id, text, len(utterance.pcm) / 2 / RATE)
         self._feed(events.TextKnown(key, text))
 
     @property
@@ -300,7 +302,15 @@ class Transcriptions:
         except Exception as error:
             log.debug("the end of a turn is judged without its words: %s", error)
             words = ""  # the turn's own transcription will report what is wrong
+        else:
+            if self._is_echo(utterance, words):
+                self._take(turns.forget(utterance))
         turns.evidence(utterance, words=words)
+
+    def _is_echo(self, utterance: Utterance, words: str) -> bool:
+        """The agent hears itself: there may be an echo, and these are its last words, or too soft to be words."""
+        fewest = self._pipeline.words_of_echo(utterance)
+        return fewest is not None and (not words or repeats(words, self._agents_words(), fewest))
 
     async def _guess_turn(self, job: Pending[str]) -> None:
         """The agent may want to know what the turn says so far, before it is over."""
@@ -323,6 +333,8 @@ class Transcriptions:
             text = await self._begin(utterance, Urgency.SOON, "")
         except Exception as error:
             log.debug("speech under way is not transcribed: %s", error)
+            return
+        if self._is_echo(utterance, text):
             return
         self._add_hypothesis(text, item_id, agreement)
         if agreement is self._agreement:  # else the speech has ended, and its own text decides

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from antiphon.inference_bridge.input.vad_framing import Gap, WindowCutter
 from antiphon.inference_bridge.models.voice_activity import VoiceActivityStream
-from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent
+from antiphon.inference_bridge.turns.detector import TurnDetector, TurnEvent, Utterance
 from antiphon.inference_bridge.turns.turn_settings import TurnSettings
 from antiphon.inference_bridge.turns.window import Window
 from antiphon.runtime.echo.canceller import EchoCanceller
@@ -26,6 +26,10 @@ MAX_FRAMES: Final = 250
 """Frames that may wait: 5 s."""
 _TICK: Final = 0.1
 FRAME_NS: Final = FRAME_MS * 1_000_000
+WORDS_OF_ECHO: Final = 1
+WORDS_PAST_CANCELLER: Final = 3
+"""Words of the agent's in a row that show an echo: where one is only likely, and where the canceller works on it. There
+a single word of the agent's is more likely the caller's, who repeats it."""
 
 
 class TurnListener(Protocol):
@@ -69,6 +73,8 @@ class VadPipeline:
         """Frames so far; one that was dropped counts as judged."""
         self._progress = asyncio.Event()
         self._was_silent = False
+        self._likely_until = -1
+        """Position at which an echo was likely last."""
         self._judged_ns = 0
         """Unix time at which the newest window was judged."""
 
@@ -95,6 +101,14 @@ class VadPipeline:
                 while self._judged < until:
                     self._progress.clear()
                     await self._progress.wait()
+
+    def words_of_echo(self, utterance: Utterance) -> int | None:
+        """So many words of the agent's in a row are its echo in this speech; None: no echo was near."""
+        if self._echo is None:
+            return None
+        if self._echo.found is not None:
+            return WORDS_PAST_CANCELLER
+        return WORDS_OF_ECHO if self._likely_until > utterance.first_sample else None
 
     def captured_ns(self, sample: int) -> int | None:
         """When the sample at this position entered the stack (Unix, ns); None if that is more than 8 s ago."""
@@ -139,6 +153,8 @@ class VadPipeline:
                 cut, likely = await loop.run_in_executor(self._executor, self._cleaned, self._echo, frames)
                 if self._echo.found is not None and not known and not self.turns.manual:  # it was the agent's own
                     _report(self.turns.clear(), listener)
+                if self._echo.is_likely and frames:
+                    self._likely_until = frames[-1].first_sample
             self._judged_ns = time.time_ns()
             for piece, probability in zip(cut, likely, strict=True):
                 if isinstance(piece, Gap):

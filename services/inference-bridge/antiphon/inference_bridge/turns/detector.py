@@ -206,6 +206,10 @@ class TurnDetector:
         self._preroll.clear()
         return dropped
 
+    def forget(self, utterance: Utterance) -> list[TurnEvent]:
+        """The speech up to the last `MaybeDone` was none of the caller's; ignored if somebody has spoken since."""
+        return self.clear() if self._maybe is utterance else []
+
     def window(self, window: Window, probability: float, now: float, has_room: bool = True) -> list[TurnEvent]:
         """Take the next 32 ms and how likely they are speech. `has_room`: a transcription could begin at once."""
         self._last_window = now

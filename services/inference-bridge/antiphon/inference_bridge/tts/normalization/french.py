@@ -159,7 +159,7 @@ LOCALE: Final[Locale] = Locale(
     fraction=_fraction,
     half=_half,
     year=cardinal,
-    version_words=r"version|chapitre|section|paragraphe|python|android|ios",
+    version_words=r"version|v|chapitre|section|paragraphe|python|android|ios",
     abbreviations=ABBREVIATIONS,
     numbered_only=NUMBERED_ONLY,
     closing=CLOSING,
@@ -241,7 +241,7 @@ _OWN: Final = [
     Rule("times", r"(?<![\w.,])([0-9]{1,3})[ ]?x(?!\w)(?![ ]?[0-9])", lambda m: f"{_count(int(m[1]), 'f')} fois", "1"),
     Rule("number sign", r"(?<!\w)[nN](?:[°º]|o\.?)s?(?=[ ]?(?:[0-9]|[A-Z]{1,4}-?[0-9]|SS))", lambda m: "numéro", "a"),
     Rule("mister", r"(?<!\w)M(?:[ ](?=[A-ZÀ-Þ][a-zà-ÿ]))", lambda m: "Monsieur", "a"),
-    Rule("version", r"(?<!\w)v[ ]?(?=[0-9]{1,3}\.[0-9])", lambda m: "version", "a"),
+    Rule("version", r"(?<!\w)v[ ](?=[0-9]{1,3}\.[0-9])", lambda m: "version", "a"),
 ]
 
 
