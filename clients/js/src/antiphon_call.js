@@ -254,8 +254,8 @@ export class AntiphonCall extends EventTarget {
 }
 
 /**
- * Whether an answer may be in place for a minute before its candidates: the check then leaves at once where these are given, some
- * 10 ms earlier. Firefox gives a connection without candidates up after 5 s, and only Chromium's kind has this interface.
+ * Whether an answer may be in place for a minute before its candidates: nothing but these is left to do at the click then.
+ * Firefox gives a connection without candidates up after 5 s, and only Chromium's kind has this interface.
  */
 function waitsForCandidates() {
   return Boolean(globalThis.navigator?.userAgentData);

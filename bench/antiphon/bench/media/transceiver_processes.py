@@ -144,9 +144,11 @@ def summary(rounds: list[dict[int, dict[str, Any]]], joins: float) -> dict[str, 
     for processes in ARRANGEMENTS:
         for kind in ("steady", "rush"):
             found = [one[processes][kind] for one in rounds]
-            row = {name: spread([each[name] for each in found]) for name in ("us_per_pair", "core_percent")}
+            row: dict[str, Any] = {
+                name: spread([each[name] for each in found]) for name in ("us_per_pair", "core_percent")
+            }
             for name in ("late_ms", "packet_to_agent_ms"):
-                row[name] = {at: spread([each[name][at] for each in found]) for at in ("p50", "p99", "max")}  # type: ignore[assignment]
+                row[name] = {at: spread([each[name][at] for each in found]) for at in ("p50", "p99", "max")}
             row["driver_late_p99_ms"] = spread([each["driver_late_ms"]["p99"] for each in found])
             row["stolen_percent"] = spread([each["stolen_percent"] for each in found])
             counted = {name: sum(each[name] for each in found) for name in ("missing", "missing_frames")}
