@@ -29,7 +29,7 @@ class Reading:
         self.inner = Inner()
         self.read: list[tuple[bytes, bytes]] = []
         self.calls = 0
-        self._reader = FrameReader(self.inner, {b"7": lambda *message: self.read.append(message)}, self._received)
+        self._reader = FrameReader(self.inner, {b"7": lambda of, data: self.read.append((of, data))}, self._received)
 
     def _received(self) -> None:
         self.calls += 1
@@ -50,7 +50,8 @@ def message(number: int, payload: bytes, reply: bytes = b"") -> bytes:
 
 def lines(chance: random.Random, count: int) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
     """(a stream, what the handler is to get, what is to go on)."""
-    stream, ours, others = b"", [], b""
+    stream, others = b"", b""
+    ours: list[tuple[bytes, bytes]] = []
     for _ in range(count):
         # Payloads that look like lines must not be taken for some.
         payload = chance.randbytes(chance.choice((0, 1, 40, 990))) + chance.choice((b"", b"\r\nMSG a.out 7 1\r\nx\r\n"))

@@ -53,9 +53,9 @@ class BusTransport(TcpTransport):
                 connection.setblocking(False)
                 async with asyncio.timeout(connect_timeout / len(found)):
                     await loop.sock_connect(connection, address)
-                    reader, protocol = self._reader(buffer_size)
-                    transport, _ = await loop.create_connection(partial(self._before, protocol), sock=connection)
-                    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+                    reader, behind = self._reader(buffer_size)
+                    transport, _ = await loop.create_connection(partial(self._before, behind), sock=connection)
+                    writer = asyncio.StreamWriter(transport, behind, reader, loop)
             except OSError as error:  # a time-out is one
                 connection.close()
                 failure = error if str(error) else TimeoutError(f"no answer from {uri.hostname}")
@@ -74,16 +74,16 @@ class BusTransport(TcpTransport):
     ) -> None:
         """As nats-py's, with the same reader in front of the stream as in clear."""
         assert self._io_writer is not None, "connect first"
-        reader, protocol = self._reader(buffer_size)
+        reader, behind = self._reader(buffer_size)
         name = uri if isinstance(uri, str) else uri.hostname
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(connect_timeout):
             transport = await loop.start_tls(
-                self._io_writer.transport, self._before(protocol), ssl_context, server_hostname=name
+                self._io_writer.transport, self._before(behind), ssl_context, server_hostname=name
             )
         assert transport is not None, "only a transport that is closing has none"
         self._io_reader = reader
-        self._io_writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        self._io_writer = asyncio.StreamWriter(transport, behind, reader, loop)
 
     @staticmethod
     def _reader(buffer_size: int) -> tuple[asyncio.StreamReader, asyncio.StreamReaderProtocol]:

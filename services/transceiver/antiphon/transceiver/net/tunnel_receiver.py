@@ -46,8 +46,9 @@ class FirstChecks(Protocol):
 class Lanes(Protocol):
     """The lanes of a process: `lanes.lane_table`."""
 
-    short: Mapping[int, Lane]
-    """By a tunnel header of 8 octets: a number in the byte order of this machine."""
+    @property
+    def short(self) -> Mapping[int, Lane]:
+        """By a tunnel header of 8 octets: a number in the byte order of this machine."""
 
     def long_at(self, octets: memoryview, at: int) -> Lane | None:
         """Of a tunnel packet whose header is longer."""
@@ -99,7 +100,7 @@ class TunnelReceiver:
     def received_batch(self, endpoint: Endpoint, batch: ReceiveBatch, count: int) -> None:
         """The first rows of a batch: media that comes as expected by its lane, all else by `received`."""
         lanes, words, octets = self._lanes, batch.first_words, batch.octets
-        short = lanes.short if lanes is not None else {}
+        short: Mapping[int, Lane] = lanes.short if lanes is not None else {}
         starts, pointers, lengths = batch.starts, batch.pointers, batch.lengths(count)
         now, unix_ns = self._loop.time(), time.time_ns()
         last, source, trusted = b"", ("", 0), False
