@@ -291,7 +291,7 @@ def test_reported_loss_turns_fec_on_at_once_and_off_slowly() -> None:
     def report(fraction: int) -> int:
         block = rtcp.ReportBlock(7, fraction, 3, 40000, 0, 0, 0)
         wire.out.receive_rtcp(rtcp.unpack_compound(rtcp.pack_report(1, 0.0, 0, 0, 0, b"c", block)), 0.0)
-        return wire.out._loss_percent
+        return wire.out._loss.percent
 
     assert report(256 // 10) == 10
     assert report(0) == 7

@@ -8,10 +8,9 @@ from dataclasses import asdict
 from support.peers.session_call import PASSWORD_KEY, unix_ns
 
 from antiphon.runtime.owned_calls.turn_latency import Told
-from antiphon.schemas import messages
+from antiphon.schemas import messages, tunnel
 from antiphon.schemas.audio import AudioFrame, unpack_frame
 from antiphon.transceiver.ice.agent import Path
-from antiphon.transceiver.lanes.inbound_lane import header_word
 from antiphon.transceiver.lanes.lanes import Lanes
 from antiphon.transceiver.net.datagram_batch import receive_batch
 from antiphon.transceiver.net.demux import Demux
@@ -28,7 +27,9 @@ UNTOLD = ("sctp", "dtls")
 class Twin:
     """One of both, with all that it makes. The `Output` of its session."""
 
-    def __init__(self, with_lanes: bool) -> None:
+    def __init__(self, with_lanes: bool, header: bytes) -> None:
+        """`header`: of its client."""
+        self.header = header
         self.frames: list[AudioFrame] = []
         self.events: list[messages.Message] = []
         self.datagrams: list[bytes] = []
@@ -51,7 +52,7 @@ class Twin:
         """Go on from what another process has handed over."""
         state = SessionState.from_bytes(written)
         state.handed_over = True
-        state.path_relay = self.relay.getsockname()
+        state.path_header, state.path_relay = self.header, self.relay.getsockname()
         self.wheel = TimingWheel(now)
         self.session = Session(
             state, None, PASSWORD_KEY, False, self, now, self.wheel.add, self.wheel.remove, on_end=self._removed
@@ -68,11 +69,11 @@ class Twin:
         relay = relay if relay[1] else self.relay.getsockname()
         batch = self._batch
         assert batch is not None
-        lane = self._lanes.inbound.get(header_word(packet[:8])) if self._lanes is not None else None
-        if lane is not None:
-            batch.octets[: len(packet)] = packet
-            if lane.receive(batch.octets, 0, batch.pointers[0], len(packet), relay, now, unix_ns(now)):
-                return
+        batch.octets[: len(packet)] = packet
+        lane = self._lanes.inbound.at(batch.octets, 0) if self._lanes is not None else None
+        row = batch.octets, 0, batch.pointers[0], len(packet), relay, now, unix_ns(now)
+        if lane is not None and lane.receive(*row):
+            return
         self._demux.receive(packet, relay, now, unix_ns(now))
 
     def visit(self, now: float) -> None:
@@ -113,7 +114,8 @@ class Twin:
             self._lanes.session_removed(session.state.session_id)
 
     def _note(self, datagram: bytes) -> None:
-        if len(datagram) > 8 and 127 < datagram[8] < 192:
+        hop = tunnel.header_length(datagram)
+        if len(datagram) > hop and 127 < datagram[hop] < 192:
             self.datagrams.append(datagram)
 
     # ---- the output

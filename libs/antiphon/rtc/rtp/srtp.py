@@ -138,9 +138,21 @@ class Srtp:
         plain: bytes = _view[0 : _length[0]]
         return plain, newest
 
-    def expects(self, ssrc: int) -> bool:
-        """Packets of this SSRC need no care: `unprotect_in_place` may be called for them."""
-        return ssrc == self.state.remote_ssrc and ssrc in self._streams and ssrc not in self._floors
+    def expects(self, ssrc: int, sequence: int) -> bool:
+        """This packet needs no care: `unprotect_in_place` may be called for it.
+
+        libsrtp has received the stream, so it reckons with the right rollover counter, and the packet is above what
+        another process has accepted.
+        """
+        return (
+            ssrc == self.state.remote_ssrc
+            and self._streams.get(ssrc, -1) >= 0
+            and (ssrc not in self._floors or self._is_above_floor(ssrc, sequence))
+        )
+
+    def _is_above_floor(self, ssrc: int, sequence: int) -> bool:
+        highest = self.state.remote_index
+        return highest + ((sequence - highest + 0x8000) & 0xFFFF) - 0x8000 > self._floors[ssrc]
 
     def unprotect_in_place(self, packet: Any, size: int, sequence: int) -> int:
         """As `unprotect`, for a packet (`char *`) of an SSRC that is expected: its plain length; -1: it is refused."""
@@ -149,9 +161,12 @@ class Srtp:
         if status:
             self._count(status)
             return -1
-        ahead = (sequence - self.state.remote_index) & 0xFFFF
+        state = self.state
+        ahead = (sequence - state.remote_index) & 0xFFFF
         if ahead < 0x8000:
-            self.state.remote_index += ahead
+            state.remote_index += ahead
+        if self._floors and -1 < self._floors.get(state.remote_ssrc, -1) < state.remote_index - REPLAY_WINDOW:
+            del self._floors[state.remote_ssrc]
         length: int = _length[0]
         return length
 

@@ -47,8 +47,8 @@ ROOM_SECONDS: Final = 0.1
 class BusClient(ReconnectingClient):
     """A client of NATS, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
-    def __init__(self, access: Access = OPEN, patience: Patience | None = None) -> None:
-        super().__init__(access, patience)
+    def __init__(self, access: Access = OPEN, patience: Patience | None = None, reads_frames: bool = False) -> None:
+        super().__init__(access, patience, reads_frames)
         self.dropped = 0
         """Messages that `publish` refused because the server did not read the earlier ones."""
         self._filter = ForwardedFilter(access)

@@ -68,13 +68,14 @@ async def connect(
     access: Access = OPEN,
     patience: Patience | None = None,
     log_name: str = "nats",
+    reads_frames: bool = False,
 ) -> BusClient:
     """Connect, and reconnect for as long as the process lives; waits until the server, or one of several, answers.
 
     Waits also while the server refuses the credential: it may read its users a moment later. The log says so once.
 
     While NATS is away nothing is kept for later: late audio is worthless and announcements repeat. `client` says how
-    a connection is lost.
+    a connection is lost. `reads_frames`: what `nats_fast_path.subscribe` gets is read past nats-py.
     """
 
     reports = ErrorReports()
@@ -92,7 +93,7 @@ async def connect(
         reports.forget()
         log.info("%s: connected again", log_name)
 
-    client = BusClient(access, patience)
+    client = BusClient(access, patience, reads_frames)
     await client.connect(
         url if isinstance(url, str) else [*url],
         name=name,

@@ -64,6 +64,8 @@ def publish_all(client: Client, waiting: list[bytes]) -> bool:
 class _Dispatch:
     """Replaces a client's `_process_msg`: messages of our subscriptions go straight to their handlers.
 
+    Where a `FrameReader` stands before nats-py only those come here that it passes on.
+
     Owner: the client that it was installed in, for as long as that lives. nats-py's read task calls it. It saves a
     `Msg`, the parsing of headers, a queue and a task's wakeup per message.
     """
@@ -91,12 +93,14 @@ class _Dispatch:
 
 
 async def subscribe(client: Client, subject: str, handler: Handler) -> Subscription:
-    """Subscribe; `handler` is called in the task that reads the connection, and must not block."""
+    """Subscribe; `handler` is called where the connection is read, and must not block."""
     dispatch = client._process_msg
     if not isinstance(dispatch, _Dispatch):
         dispatch = client._process_msg = _Dispatch(client)  # type: ignore[method-assign]
     subscription = await client.subscribe(subject)
     dispatch.handlers[subscription._id] = handler
+    if isinstance(client, BusClient) and client.frames is not None:
+        client.frames[_number(subscription)] = lambda subject, data: handler(Received(subject.decode(), data))
     return subscription
 
 
@@ -105,4 +109,10 @@ async def unsubscribe(client: Client, subscription: Subscription) -> None:
     dispatch = client._process_msg
     if isinstance(dispatch, _Dispatch):
         dispatch.handlers.pop(subscription._id, None)
+    if isinstance(client, BusClient) and client.frames is not None:
+        client.frames.pop(_number(subscription), None)
     await subscription.unsubscribe()
+
+
+def _number(subscription: Subscription) -> bytes:
+    return b"%d" % subscription._id

@@ -11,6 +11,7 @@ The changes, and what nats-py does instead:
 - A request or a flush that waits when the connection is lost fails at once, with a time-out.
 - The credential is read from its file at each connection, so a new one is used at the next.
 - Where TLS is set, a server without it is refused. nats-py goes on in clear.
+- Frames are read where the socket is read, if that is asked for (`frame_reader`).
 - What the server does not allow is kept in `refused`, with the subject as it was written.
 
 What is sent and received over the connection is in `client`. Only these two files and `callbacks` use private names of
@@ -43,6 +44,7 @@ from antiphon.runtime.nats.connection_errors import (
     refusal,
     refused_subject,
 )
+from antiphon.runtime.nats.frame_reader import FrameReader, Handler
 from antiphon.runtime.nats.liveness import TICK_SECONDS, Liveness, Patience, Verdict
 from antiphon.runtime.nats.transport import CONNECT_SECONDS, BusTransport
 
@@ -64,8 +66,11 @@ _PING: Final = b"PING\r\n"
 class ReconnectingClient(Client):
     """The connection, from `connect` to `close`. Owned by its process; called on the loop that made it only."""
 
-    def __init__(self, access: Access = OPEN, patience: Patience | None = None) -> None:
+    def __init__(self, access: Access = OPEN, patience: Patience | None = None, reads_frames: bool = False) -> None:
+        """`reads_frames`: a `FrameReader` stands before nats-py, for the handlers in `frames`."""
         super().__init__()
+        self.frames: dict[bytes, Handler] | None = {} if reads_frames else None
+        """By a subscription's number: what its messages go to, past nats-py; the same on each further connection."""
         self.refused: dict[tuple[str, str], RefusedError] = {}
         """What the server did not allow on this connection, by verb and subject; `MAX_REFUSED` at most."""
         self._access, self._patience = access, patience
@@ -93,8 +98,12 @@ class ReconnectingClient(Client):
             return
         s.last_attempt = time.monotonic()
         if not isinstance(self._transport, BusTransport):
-            self._transport = BusTransport()
+            self._transport = BusTransport(None if self.frames is None else self._in_front)
         await self._transport.connect(s.uri, MAX_LINE, CONNECT_SECONDS)
+
+    def _in_front(self, protocol: asyncio.Protocol) -> asyncio.BaseProtocol:
+        handlers = self.frames if self.frames is not None else {}
+        return FrameReader(protocol, handlers, lambda: self.liveness.bytes_received())
 
     async def _select_next_server(self) -> None:
         """The server whose last attempt is the oldest: not the one that was lost just now, if there is another."""

@@ -34,7 +34,7 @@ async def serve(settings: Settings, metrics: MetricsSettings, is_busy: Callable[
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     connecting = asyncio.create_task(
-        connection.connect(settings.nats_url, "antiphon-transceiver", settings.nats_access())
+        connection.connect(settings.nats_url, "antiphon-transceiver", settings.nats_access(), reads_frames=True)
     )
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({connecting, stopping}, return_when=asyncio.FIRST_COMPLETED)

@@ -11,7 +11,6 @@ is unusual goes the ordinary way, with nothing changed before the packet proved 
 from __future__ import annotations
 
 import struct
-import sys
 from typing import Any, Final, Protocol
 
 from cffi import FFI
@@ -21,7 +20,6 @@ from antiphon.rtc.media.jitter_buffer import FRAME_TICKS
 from antiphon.rtc.rtp.packet import HEADER_LENGTH
 from antiphon.rtc.rtp.srtp import Srtp
 from antiphon.runtime.nats.nats_fast_path import END, message_head
-from antiphon.schemas import tunnel
 from antiphon.schemas.audio import HEAD_LENGTH, pack_tail, write_head
 from antiphon.transceiver.ice.agent import Path
 from antiphon.transceiver.net.udp_socket import TunnelSocket
@@ -32,7 +30,6 @@ _HEADER: Final = struct.Struct("!BBHII").unpack_from
 _VERSION_2: Final = 0x80
 _EXTENSION: Final = 0x10
 _FRAMES_PER_SECOND: Final = 50
-_TUNNEL_HEADER: Final = tunnel.IPV4_HEADER
 _ROOM: Final = 4096
 """Octets for a message: 20 ms at 48 kHz are 1920."""
 MAX_SUBJECT: Final = 1024
@@ -74,6 +71,7 @@ class InboundLane:
         "_begin",
         "_decoder",
         "_head",
+        "_hop",
         "_ice",
         "_media_budget",
         "_output",
@@ -98,9 +96,10 @@ class InboundLane:
         srtp: Srtp,
         decoder: opus.Decoder,
     ) -> None:
-        """`path` is where answers go, and its client is on IPv4 and one hop away."""
-        self.header = header_word(path.header)
-        """The key of this lane."""
+        """`path` is where answers go."""
+        self.header = path.header
+        """Of each of its packets: the key of this lane."""
+        self._hop = len(path.header)
         self._session, self._output, self._publisher = session, output, publisher
         self._ice, self._receiver, self._media_budget = session.ice, session.receiver, session.budget.media
         self._path, self._srtp, self._decoder = path, srtp, decoder
@@ -132,21 +131,25 @@ class InboundLane:
     def receive(
         self, octets: memoryview, at: int, pointer: Any, size: int, relay: tuple[str, int], now: float, unix_ns: int
     ) -> bool:
-        """Take the tunnel packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed."""
-        at += _TUNNEL_HEADER
+        """Take the tunnel packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed.
+
+        It begins with this lane's `header`, as far as it is long enough.
+        """
+        hop = self._hop
+        at += hop
         first, second, sequence, timestamp, ssrc = _HEADER(octets, at)
         if (
             first & ~_EXTENSION != _VERSION_2
             or second & 0x7F != self._payload_type
-            or size <= _TUNNEL_HEADER + HEADER_LENGTH
+            or size <= hop + HEADER_LENGTH
             or not self._receiver.expects(ssrc, sequence, timestamp, self._decoder)
             or relay != self._path.relay
             or not self.serves()
-            or not self._srtp.expects(ssrc)
+            or not self._srtp.expects(ssrc, sequence)
         ):
             return False
         try:
-            self._take(octets, at, pointer + _TUNNEL_HEADER, size - _TUNNEL_HEADER, now, unix_ns)
+            self._take(octets, at, pointer + hop, size - hop, now, unix_ns)
         except Exception:  # as at the other entry points of a session
             failed(self._session)
         return True
@@ -176,8 +179,3 @@ class InboundLane:
         _octets[self._begin : self._at_pcm] = self._head
         write_head(_octets, self._at_pcm - HEAD_LENGTH, number, first_sample, unix_ns)
         self._publisher.publish_message(_view[self._begin : _ROOM])
-
-
-def header_word(header: bytes) -> int:
-    """The tunnel header of a client on IPv4 as a number, as a batch of datagrams shows it."""
-    return int.from_bytes(header, sys.byteorder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from antiphon.rtc.media import opus
-from antiphon.schemas import tunnel
 from antiphon.transceiver.lanes.inbound_lane import MAX_SUBJECT, InboundLane, LaneOutput, MessageWriter
+from antiphon.transceiver.lanes.lane_table import LaneTable
 from antiphon.transceiver.lanes.outbound_lane import OutboundLane
 from antiphon.transceiver.net.demux import Demux
 from antiphon.transceiver.net.held_datagrams import HeldDatagrams
@@ -28,8 +28,8 @@ class Lanes:
     """
 
     def __init__(self, demux: Demux, publisher: MessageWriter, held: HeldDatagrams) -> None:
-        self.inbound: dict[int, InboundLane] = {}
-        """By the client's tunnel header, as `header_word` reads it. Lanes that serve no more answer False."""
+        self.inbound = LaneTable[InboundLane]()
+        """By the client's tunnel header. Lanes that serve no more answer False."""
         self._demux = demux
         self._publisher = publisher
         self._held = held
@@ -60,15 +60,16 @@ class Lanes:
         path, srtp, decoder = session.ice.path, session.srtp, session.receiver.decoder
         if path is None or srtp is None or not isinstance(decoder, opus.Decoder) or session.ended is not None:
             return
-        if len(path.header) != tunnel.IPV4_HEADER or self._demux.owner_of(path.header) is not session:
-            return  # on IPv6, by a relay of another place, or another call's address
+        if self._demux.owner_of(path.header) is not session:
+            return  # it is another call's address
         if len(call.output.audio_subject) > MAX_SUBJECT:
             return
         lane = InboundLane(session, call.output, self._publisher, path, srtp, decoder)
         if lane.serves():
-            self._of[session_id] = self.inbound[lane.header] = lane
+            self._of[session_id] = lane
+            self.inbound.add(lane.header, lane)
 
     def _close(self, session_id: str) -> None:
         lane = self._of.pop(session_id, None)
-        if lane is not None and self.inbound.get(lane.header) is lane:
-            del self.inbound[lane.header]
+        if lane is not None:
+            self.inbound.remove(lane.header, lane)

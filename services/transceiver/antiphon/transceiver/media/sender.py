@@ -24,6 +24,7 @@ from antiphon.schemas.audio import AudioFrame, pack_frame, unpack_frame
 from antiphon.transceiver.media.digital_silence import DigitalSilence
 from antiphon.transceiver.media.keepalive import Keepalive
 from antiphon.transceiver.media.live_lead import LiveLead
+from antiphon.transceiver.media.reported_loss import ReportedLoss
 from antiphon.transceiver.media.rtp_clock import HICCUP, RtpClock
 from antiphon.transceiver.media.sender_outlets import EventOutput, OutboundLane
 from antiphon.transceiver.media.sent_packets import SentPackets
@@ -65,7 +66,7 @@ class AudioSender:
         self._srtp: Srtp | None = None
         self._send: Callable[[bytes], None] | None = None
         self._encoder: Encoder | None = None
-        self._loss_percent = 0
+        self._loss = ReportedLoss()
         self._clock = RtpClock(state.rtp)
         self._digital_silence = DigitalSilence() if not state.listens_to else None  # who listens in hears silence too
         self._announced = False
@@ -194,7 +195,7 @@ class AudioSender:
         assert self._send is not None
         if self._encoder is None or self._encoder.rate != rate:
             self._encoder = encoder_of(self._state.rtp.codec, rate)
-            self._encoder.expect_loss(self._loss_percent)
+            self._encoder.expect_loss(self._loss.percent)
         rtp = self._state.rtp
         starts = self._clock.follow(after_silence, now)
         sent = self._lane.send(self._srtp, self._encoder, pcm, rtp, starts) if self._lane else None
@@ -298,11 +299,9 @@ class AudioSender:
         for block in read.reports:
             if block.ssrc == self._state.rtp.ssrc:
                 self.remote_packets_lost = max(0, block.packets_lost)
-                # Quickly up, slowly down: FEC must be on before the next loss, not after it.
-                percent = round(block.fraction_lost * 100 / 256)
-                self._loss_percent = min(30, max(percent, self._loss_percent * 3 // 4))
+                percent = self._loss.reported(block.fraction_lost)
                 if self._encoder is not None:
-                    self._encoder.expect_loss(self._loss_percent)
+                    self._encoder.expect_loss(percent)
                 delay = rtcp.round_trip(block, unix_time)
                 if delay is not None:
                     self.round_trip_ms = round(delay * 1000, 2)

@@ -43,6 +43,17 @@ class FirstChecks(Protocol):
         """Whether it is one: then its session is made, and answers it."""
 
 
+class Lanes(Protocol):
+    """The lanes of a process: `lanes.lane_table`."""
+
+    @property
+    def short(self) -> Mapping[int, Lane]:
+        """By a tunnel header of 8 octets: a number in the byte order of this machine."""
+
+    def long_at(self, octets: memoryview, at: int) -> Lane | None:
+        """Of a tunnel packet whose header is longer."""
+
+
 class Lane(Protocol):
     """The short way for media of one client that comes as expected: `lanes.inbound_lane`."""
 
@@ -50,9 +61,6 @@ class Lane(Protocol):
         self, octets: memoryview, at: int, pointer: Any, size: int, relay: tuple[str, int], now: float, unix_ns: int
     ) -> bool:
         """Take the packet at `octets[at:at + size]`, which is `pointer` for C; False: nothing was changed."""
-
-
-NO_LANES: Final[Mapping[int, Lane]] = {}
 
 
 class TunnelReceiver:
@@ -67,12 +75,9 @@ class TunnelReceiver:
         relays: RelayAllowlist,
         forwarding: Forwarding,
         first_checks: FirstChecks | None = None,
-        lanes: Mapping[int, Lane] = NO_LANES,
+        lanes: Lanes | None = None,
     ) -> None:
-        """`first_checks` None: no call is prepared here.
-
-        `lanes`: by the tunnel header as a number of 64 bits, in the byte order of this machine.
-        """
+        """`first_checks` None: no call is prepared here. `lanes` None: no call has one."""
         self._lanes = lanes
         self._demux = demux
         self._first_checks = first_checks
@@ -95,6 +100,7 @@ class TunnelReceiver:
     def received_batch(self, endpoint: Endpoint, batch: ReceiveBatch, count: int) -> None:
         """The first rows of a batch: media that comes as expected by its lane, all else by `received`."""
         lanes, words, octets = self._lanes, batch.first_words, batch.octets
+        short: Mapping[int, Lane] = lanes.short if lanes is not None else {}
         starts, pointers, lengths = batch.starts, batch.pointers, batch.lengths(count)
         now, unix_ns = self._loop.time(), time.time_ns()
         last, source, trusted = b"", ("", 0), False
@@ -103,7 +109,9 @@ class TunnelReceiver:
             if name != last:  # most relays have one address, and many packets in a batch
                 last, source = name, batch.source(name)
                 trusted = source in self._relays
-            lane = lanes.get(words[row]) if trusted else None
+            lane = short.get(words[row]) if trusted else None
+            if lane is None and trusted and lanes is not None:
+                lane = lanes.long_at(octets, starts[row])
             if lane is None or not lane.receive(octets, starts[row], pointers[row], lengths[row], source, now, unix_ns):
                 try:
                     self.received(endpoint, batch.datagram(row, lengths[row]), source)
