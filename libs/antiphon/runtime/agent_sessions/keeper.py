@@ -36,9 +36,9 @@ from antiphon.schemas.messages import AgentBeat, Lease
 log = logging.getLogger(__name__)
 
 _HOLD_SECONDS: Final = 0.25
+"""What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _CLOSE_SECONDS: Final = 0.5
 """For the writes under way when we leave; then they are cancelled."""
-"""What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
 _TAKE_SECONDS: Final = 5.0
 _REFUSAL_SECONDS: Final = 0.5
 """Until we look whether our beats are not allowed."""
