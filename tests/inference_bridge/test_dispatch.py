@@ -12,8 +12,8 @@ import pytest
 from nats.aio.client import Client
 from support.models.voice import Models
 
-from antiphon.demo.concierge.in_bridge import Concierge
 from antiphon.demo.concierge.dialogue import respond
+from antiphon.demo.concierge.in_bridge import Concierge
 from antiphon.inference_bridge.dispatch.bridge import Bridge
 from antiphon.inference_bridge.dispatch.conversation_snapshot import (
     MAX_BYTES,
