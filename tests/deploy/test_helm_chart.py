@@ -63,6 +63,11 @@ def test_an_example_is_valid_and_names_only_values_that_there_are(example: Path)
         ({"transceiver": {"drainSeconds": 30}}, "30"),
         ({"region": {"place": "Frankfurt"}}, "Frankfurt"),
         ({"workers": [{"name": "a"}]}, "kind"),
+        ({"agents": [{"name": "a"}]}, "image"),
+        ({"agents": [{"name": "a b", "image": "a:1"}]}, "a b"),
+        ({"agents": [{"name": "a", "image": "a:latest"}]}, "a:latest"),
+        ({"bridge": {"demo": True}}, "demo"),
+        ({"transceiver": {"maxSurge": "all"}}, "all"),
     ],
 )
 def test_a_wrong_value_is_named(wrong: dict[str, Any], said: str) -> None:

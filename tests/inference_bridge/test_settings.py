@@ -51,7 +51,15 @@ def test_an_agent_without_a_greeting_greets_neutrally() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Concierge", "no.such.module.Agent", "antiphon.demo.concierge.Nobody", "antiphon.demo.__doc__", "..a"]
+    "name",
+    [
+        "",
+        "Concierge",
+        "no.such.module.Agent",
+        "antiphon.demo.concierge.scripted.Nobody",
+        "antiphon.demo.__doc__",
+        "..a",
+    ],
 )
 def test_a_name_of_no_agent_is_an_error_that_names_it(name: str) -> None:
     with pytest.raises(AgentNameError, match=re.escape(f"ANTIPHON_SCRIPTED_AGENT is {name!r}")):

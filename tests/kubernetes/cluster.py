@@ -176,7 +176,11 @@ class Cluster:
         return time.monotonic() - began
 
     async def delete(self) -> None:
-        """The namespace and all in it."""
+        """The namespace and all in it. Pods of a node without power are forgotten: nobody says that they are gone."""
+        ready = await self.nodes()
+        for pod in (await self.get("pods"))["items"]:
+            if pod["spec"].get("nodeName", "") not in ("", *ready):
+                await self.kubectl("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
         await run("kubectl", "delete", "namespace", self.namespace, "--ignore-not-found", "--timeout=120s")
 
     async def left(self) -> list[str]:

@@ -121,6 +121,11 @@ async def flows_of(cluster: Cluster, pods: Sequence[Peer]) -> list[Flow]:
     A socket of these two for datagrams that belongs to no one client is one for all pods of the other part.
     """
     by_address = {each.address: each for each in pods}
+    for service in (await cluster.get("services"))["items"]:  # a client sees the Service's address, not the pod's
+        selector = {"matchLabels": service["spec"].get("selector") or {}}
+        behind = [each for each in pods if _selected(selector, each.labels)]
+        if behind and service["spec"].get("clusterIP", "None") != "None":
+            by_address[service["spec"]["clusterIP"]] = behind[0]
     looked = [each for each in pods if each.component not in ("nats", "")]
     read = await asyncio.gather(*(_sockets(cluster, each) for each in looked))
     found: list[Flow] = []

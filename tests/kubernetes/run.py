@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import secrets
 import sys
@@ -21,7 +22,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Final
 
-from kubernetes import policies, usage
+from kubernetes import browser, manifests, policies, usage
 from kubernetes.calls import HEADER, Calls, Phase
 from kubernetes.cluster import (
     CHART,
@@ -50,6 +51,8 @@ GAP_SECONDS: Final = 0.1
 FLEET_SECONDS: Final = 60.0
 INSTALLED_WITHIN: Final = 60.0
 ADOPTED_WITHIN: Final = 3.0
+MOVED_WITHIN: Final = 1.0
+"""A page, to another relay. It hears its agent again when the call is adopted: its transceiver was on that node too."""
 
 AGENT: Final = """
 apiVersion: v1
@@ -77,7 +80,16 @@ spec:
 """
 
 
-def values(tag: str, address: str, first: str, *, drain: int = 15, log: str = "INFO", clinic: bool = True) -> str:
+def values(
+    tag: str,
+    address: str,
+    first: str,
+    *,
+    drain: int = 15,
+    log: str = "INFO",
+    clinic: bool = True,
+    announce: str = "public",
+) -> str:
     """The three values that an installation needs, and what this cluster needs besides: NodePorts, little of a core."""
     small = "resources: { requests: { cpu: 20m, memory: 64Mi } }"
     media = "resources: { requests: { cpu: 200m, memory: 64Mi } }"
@@ -89,7 +101,7 @@ logLevel: {log}
 credentials: {{ agents: [{TALKER}] }}
 nats: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {media} }}
 setup: {{ nodeSelector: {{ kubernetes.io/hostname: {first} }}, {small} }}
-relay: {{ drainSeconds: {drain}, service: {{ type: NodePort, nodePort: {MEDIA_PORT} }}, {media} }}
+relay: {{ drainSeconds: {drain}, announce: {announce}, service: {{ type: NodePort, nodePort: {MEDIA_PORT} }}, {media} }}
 transceiver: {{ maxLatenessMs: 250, {media} }}
 signaling: {{ service: {{ type: NodePort, nodePort: {HTTP_PORT} }}, {small} }}
 # Ten calls do not speak here, but its first greetings do, on the cores of all that runs here.
@@ -227,8 +239,26 @@ class Run:
         await self.phase("the chart as before", self.cluster.install(usual, upgrade=True))
 
     async def check_power_cut(self) -> None:
-        """Calls of transceivers on a node without power go on in others."""
+        """Calls of transceivers on a node without power go on in others, and a page whose relay was there moves."""
+        by_node = values(self.tag, self.address, self.first, log="WARNING", announce="node")
+        await self.phase("relays offered by their nodes", self.cluster.install(by_node, upgrade=True))
         await self._spread_transceivers()
+        if not browser.is_there():
+            print("   no Chromium is here: no page is moved", flush=True)
+            await self._cut_power()
+            return
+        async with browser.calling(f"http://{self.address}:{HTTP_PORT}") as call:
+            await call.place(self.key, TALKER, (await self.cluster.nodes())[self.second])
+            await self._cut_power()
+            _, gap = await call.heard()
+            where, moves = await call.relay(), await call.moves()
+            moved = min((each["quiet_ms"] / 1000 for each in moves), default=math.inf)
+            print(f"   the page moved to {where} after {moved:.2f} s and heard nothing for {gap:.2f} s", flush=True)
+            self.expect(where == self.address, f"a page whose relay was lost sends to {where or 'nothing'}")
+            self.expect(moved <= MOVED_WITHIN, f"a page moved {moved:.2f} s after its relay was lost")
+            self.expect(gap <= ADOPTED_WITHIN + MOVED_WITHIN, f"a page heard nothing for {gap:.2f} s")
+
+    async def _cut_power(self) -> None:
         await self.phase("nothing, again", asyncio.sleep(5))
         cut = await self.phase(f"power of {self.second} cut", kill_node(self.second), after=12)
         gap = cut.gaps[-1] if cut.gaps else 0.0
@@ -242,13 +272,6 @@ class Run:
         await self.cluster.roll(f"deployment/{RELEASE}-transceiver")
         where = await self.cluster.pods("transceiver")
         self.expect(self.second in where.values(), f"no transceiver is on {self.second}: {where}")
-
-
-async def check_chart() -> None:
-    """`helm lint`, and `helm template` of each example."""
-    for example in sorted((CHART / "examples").glob("*.yaml")):
-        await run("helm", "lint", str(CHART), "-f", str(example), "--kube-version", "1.34.0")
-        await run("helm", "template", "x", str(CHART), "-f", str(example), "--kube-version", "1.34.0")
 
 
 async def images(this: Run, built: str | None) -> None:
@@ -294,9 +317,9 @@ async def main() -> int:
         parser.error("--only releases: --before COMMIT says which release was before")
     this = Run(args.tag or f"t{int(time.time())}")
     try:
-        await check_chart()
         await images(this, args.tag)
         await this.prepare()
+        print(await manifests.check(NAMESPACE), flush=True)
         if args.before and args.only in (None, "releases"):
             await releases(this, args.before, args.before_tag)
         if args.only != "releases":

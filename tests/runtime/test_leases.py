@@ -282,3 +282,23 @@ def test_holders_that_leave_in_order_cost_a_call_no_chance_and_those_that_die_do
         assert not leases.is_hopeless(lease)
         lease = leases.taken(lease, f"another-{number}")
     assert leases.is_hopeless(lease)
+
+
+@pytest.mark.process
+async def test_a_holder_that_takes_its_time_to_leave_is_not_counted_as_dead(
+    nats_url: str, transceiver: list[messages.Message]
+) -> None:
+    async def loses_its_first_cancellation() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1.5 * leases.MISSED * leases.BEAT_SECONDS)
+
+    async with instance(nats_url, "one") as one, instance(nats_url, "two") as two:
+        await one.hold("rtc_call")
+        await until(lambda: not one.keeper.table["rtc_call"].dirty)
+        one.keeper._takes.add(asyncio.create_task(loses_its_first_cancellation()))
+        await asyncio.sleep(0)
+        await one.keeper.close()
+        await until(lambda: two.taken)
+        assert (await stored(two.client)).deaths == 0

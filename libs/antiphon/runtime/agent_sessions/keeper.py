@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 
 _HOLD_SECONDS: Final = 0.25
 """What the lease may cost a claim, which has 0.5 s; if it takes longer it is written later."""
+_CLOSE_SECONDS: Final = 0.5
+"""For the writes under way when we leave; then they are cancelled."""
 _TAKE_SECONDS: Final = 5.0
 _REFUSAL_SECONDS: Final = 0.5
 """Until we look whether our beats are not allowed."""
@@ -84,6 +86,7 @@ class LeaseKeeper:
         self._bucket = LeaseBucket(client, agent, self.instance, self._on_lost, crypto)
         self._own_beat_came = asyncio.Event()
         self._work = asyncio.Event()
+        self._closing = False
         self._subscription: Subscription | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._takes: set[asyncio.Task[None]] = set()
@@ -142,10 +145,20 @@ class LeaseKeeper:
             await self._bucket.delete(held)
 
     async def close(self) -> None:
-        """Leave in order: what we still hold is free at once."""
-        await tasks.end(*self._tasks, *self._takes)
-        for each in self.table.remove_all():
-            await self._bucket.attempt(self._bucket.write(each), each.lease.session_id)
+        """Leave in order: what we still hold is free at once.
+
+        We beat until it is: a write under way may lose its cancellation and go on for a second (`tasks.end`), in which
+        others would take us for dead, and count that against each call.
+        """
+        self._closing = True
+        self._work.set()
+        beating, keeping = self._tasks[:1], self._tasks[1:]
+        if keeping:
+            await asyncio.wait(keeping, timeout=_CLOSE_SECONDS)
+        await tasks.end(*keeping, *self._takes)
+        free = self.table.remove_all()
+        await asyncio.gather(*(self._bucket.attempt(self._bucket.write(each), each.lease.session_id) for each in free))
+        await tasks.end(*beating)
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._beat(leaving=True)
@@ -182,6 +195,8 @@ class LeaseKeeper:
         while True:
             await self._work.wait()
             self._work.clear()
+            if self._closing:
+                return
             try:
                 await self._keep(time.monotonic())
             except Exception:
@@ -191,7 +206,7 @@ class LeaseKeeper:
     async def _keep(self, now: float) -> None:
         for held in self.table.due(now):
             await self._bucket.attempt(self._bucket.check_and_write(held), held.lease.session_id)
-        if self.table.scan_is_due(now):
+        if self.table.scan_is_due(now) and not self._closing:
             await self._scan()
 
     def _on_lost(self, lease: Lease, holder: str) -> None:

@@ -154,7 +154,7 @@ class Takeover:
         await asyncio.gather(self._adopt_here(plan.here, endpoint), *elsewhere)
 
     async def _adopt_here(self, waiting: Sequence[Found], endpoint: Endpoint) -> None:
-        """`ADOPTED_AT_ONCE` at a time. Making a session takes milliseconds: between two, frames of all calls are sent."""
+        """`ADOPTED_AT_ONCE` at a time. To make a session takes milliseconds: between two, frames of calls are sent."""
         left = iter(waiting)
 
         async def adopt_some(turn: int) -> None:
