@@ -9,8 +9,8 @@ import pytest
 
 from antiphon.bench._lib.word_errors import edit_distance, words
 from antiphon.bench.calls.conversation import sentences_of
+from antiphon.cli.call.wav import write_wav
 from antiphon.cli.errors import UsageError
-from antiphon.cli.wav import write_wav
 
 pytestmark = pytest.mark.pure
 

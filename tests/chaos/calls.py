@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from support.processes.stack import Stack
 
-from antiphon.cli.call_listener import AUDIBLE, Listener
+from antiphon.cli.call.call_listener import AUDIBLE, Listener
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import RATE, Peer
 
 FORGOTTEN: Final = 60.0
 """Seconds after which received frames are forgotten: a caller may live for an hour."""

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 from support.processes.nats import server_binary
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.health import ask_health
+from antiphon.cli.up.health import ask_health
 from chaos.calls import Call, longest_silence, new_call
 
 PAUSES: Final = (1.3, 1.5, 2.0, 3.0, 5.0, 12.0)

@@ -13,11 +13,11 @@ import pytest
 from nats.aio.client import Client
 from support.processes.nats_roles import guarded_nats
 
-from antiphon.cli import agents_present
-from antiphon.cli.agents_environment import environment_of_agents
-from antiphon.cli.agents_present import Present, present, table
+from antiphon.cli.agents import present as agents_present
+from antiphon.cli.agents.present import Present, present, table
 from antiphon.cli.errors import UsageError
 from antiphon.cli.main import main
+from antiphon.cli.up.agents_environment import environment_of_agents
 from antiphon.runtime import tasks
 from antiphon.runtime.nats.permissions import User
 from antiphon.runtime.nats.service_discovery import AGENT_SERVICE, TROUBLE, Instance, register

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.http_answers import http_answers
 
-from antiphon.cli.wav import write_wav
+from antiphon.cli.call.wav import write_wav
 
 pytestmark = pytest.mark.process
 

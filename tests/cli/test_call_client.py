@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from antiphon.cli.call_client import Placed, place
+from antiphon.cli.call.call_client import Placed, place
 
 pytestmark = pytest.mark.pure
 

@@ -15,15 +15,15 @@ from nats.aio.msg import Msg
 from support.models.sounds import tone
 from support.recorded_call import AGENT, BEGAN, CALL, RATE, SECONDS, publish_call, recorded_call
 
-from antiphon.cli import ogg_opus, replay
-from antiphon.cli.call_file import CallFile, RecordingFileError, finish_left, read_part
-from antiphon.cli.disc_limit import DiscLimit, size_of
 from antiphon.cli.errors import UsageError
 from antiphon.cli.main import main
-from antiphon.cli.record import Tap
-from antiphon.cli.record_writers import CallFileWriter
-from antiphon.cli.recorded_timeline import MAX_LINES, RecordedTimeline
-from antiphon.cli.recording import Voices
+from antiphon.cli.recordings import ogg_opus, replay
+from antiphon.cli.recordings.call_file import CallFile, RecordingFileError, finish_left, read_part
+from antiphon.cli.recordings.disc_limit import DiscLimit, size_of
+from antiphon.cli.recordings.record import Tap
+from antiphon.cli.recordings.record_writers import CallFileWriter
+from antiphon.cli.recordings.recorded_timeline import MAX_LINES, RecordedTimeline
+from antiphon.cli.recordings.recording import Voices
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 
@@ -200,7 +200,7 @@ def test_everybody_is_recorded_only_if_that_is_said(tmp_path: Path, capsys: pyte
 def test_without_room_no_call_is_recorded_and_running_ones_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.cli.record._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("antiphon.cli.recordings.record._LOOK_EVERY", 0.0)
     tap = Tap(tmp_path, CallFileWriter, DiscLimit(tmp_path, 200_000, 0, False), 1.0)
     publish_call(tap)
     (tmp_path / "old.antiphon").write_bytes(bytes(200_000))
@@ -245,7 +245,7 @@ def test_a_size_that_is_none_is_named() -> None:
 def test_the_sound_of_a_very_long_call_ends_and_the_file_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.cli.call_file.MAX_SECONDS", 1.0)
+    monkeypatch.setattr("antiphon.cli.recordings.call_file.MAX_SECONDS", 1.0)
     file = CallFile(tmp_path, "rtc_1", BEGAN)
     for _ in range(4):
         file.audio(bytes(4 * RATE), RATE, BEGAN)

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from antiphon.cli.connect_race import Target, in_turn, race
+from antiphon.cli.call.connect_race import Target, in_turn, race
 
 pytestmark = pytest.mark.virtual
 

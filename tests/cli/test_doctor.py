@@ -17,9 +17,9 @@ import pytest
 from support.http_answers import http_answers
 from support.processes.up_process import up_process
 
+from antiphon.cli.call.ice_check import reach
+from antiphon.cli.call.sdp import Answer
 from antiphon.cli.errors import CallError
-from antiphon.cli.ice_check import reach
-from antiphon.cli.sdp import Answer
 from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 

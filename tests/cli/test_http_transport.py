@@ -15,8 +15,8 @@ import pytest
 from support.conditions import until
 from support.tls import pair
 
-from antiphon.cli.connect_race import LINEAR_TIMEOUTS
-from antiphon.cli.http_transport import MAX_HELD, Transport
+from antiphon.cli.call.connect_race import LINEAR_TIMEOUTS
+from antiphon.cli.call.http_transport import MAX_HELD, Transport
 
 pytestmark = pytest.mark.process
 

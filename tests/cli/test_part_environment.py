@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.cli.part_environment import SERVICES, environment_of
+from antiphon.cli.up.part_environment import SERVICES, environment_of
 
 pytestmark = pytest.mark.pure
 

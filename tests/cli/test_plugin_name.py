@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.cli.errors import UsageError
-from antiphon.cli.plugin_name import plugin
+from antiphon.cli.up.plugin_name import plugin
 from antiphon.runtime.nats.permissions import User
 
 pytestmark = pytest.mark.pure

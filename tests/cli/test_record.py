@@ -20,11 +20,11 @@ from support.models.voice import say, words
 from support.processes.bridge import agent_is_there, running_bridge
 
 from antiphon.agent import Agent, DataReceived, Session
-from antiphon.cli import replay
-from antiphon.cli.record import Tap
-from antiphon.cli.record_writers import WavWriter
-from antiphon.cli.recording import Recording, Voices
-from antiphon.cli.wav import write_wav
+from antiphon.cli.call.wav import write_wav
+from antiphon.cli.recordings import replay
+from antiphon.cli.recordings.record import Tap
+from antiphon.cli.recordings.record_writers import WavWriter
+from antiphon.cli.recordings.recording import Recording, Voices
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
@@ -148,7 +148,7 @@ def test_a_bus_that_is_not_there_is_told_in_one_line_and_not_waited_for(
 def test_calls_above_the_limit_are_left_out_and_named_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("antiphon.cli.record.MAX_CALLS", 1)
+    monkeypatch.setattr("antiphon.cli.recordings.record.MAX_CALLS", 1)
     tap = Tap(tmp_path)
     for name in ("rtc_1", "rtc_2", "rtc_2"):
         asyncio.run(tap.on_message(Msg(None, subjects.audio_in("echo", name), data=pack_frame(frame(0, 1)))))  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from support.processes.up_process import is_alive, wait_until_gone
 
-from antiphon.cli.supervisor import TERM_GRACE, Part, RestartPolicy, Supervisor
-from antiphon.cli.terminal import Terminal
+from antiphon.cli.up.supervisor import TERM_GRACE, Part, RestartPolicy, Supervisor
+from antiphon.cli.up.terminal import Terminal
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SLEEPER = "import time; time.sleep(600)"
@@ -214,8 +214,8 @@ def test_a_part_whose_supervisor_is_killed_outright_goes_with_it(tmp_path: Path)
         textwrap.dedent(
             f"""
             import os, sys, time
-            from antiphon.cli.supervisor import Part, Supervisor
-            from antiphon.cli.terminal import Terminal
+            from antiphon.cli.up.supervisor import Part, Supervisor
+            from antiphon.cli.up.terminal import Terminal
             terminal = Terminal(["part"])
             supervisor = Supervisor(terminal)
             command = [sys.executable, "-c", "print('up', flush=True); {SLEEPER}"]

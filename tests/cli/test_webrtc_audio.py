@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.models.sounds import tone
 
-from antiphon.cli.webrtc_audio import MAX_RETRANSMITTED, ClientReceiver, ClientSender, OutgoingStream
+from antiphon.cli.call.webrtc_audio import MAX_RETRANSMITTED, ClientReceiver, ClientSender, OutgoingStream
 from antiphon.rtc.rtp.packet import RtpPacket, unpack_rtp
 from antiphon.rtc.rtp.rtcp import Compound, ReportBlock
 from antiphon.rtc.rtp.srtp import Srtp

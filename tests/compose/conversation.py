@@ -100,7 +100,7 @@ def _converse() -> None:
     """Ask through the published ports, and compare the words that come back, by ear and by transcript."""
     from support.models.voice import say, transcribe, words
 
-    from antiphon.cli.wav import read_wav, write_wav
+    from antiphon.cli.call.wav import read_wav, write_wav
 
     with tempfile.TemporaryDirectory() as scratch:
         question, answer = Path(scratch, "question.wav"), Path(scratch, "answer.wav")

@@ -15,8 +15,8 @@ from nats.aio.msg import Msg
 from support.conditions import until
 from support.processes.stack import Stack
 
-from antiphon.cli.call_listener import Listener
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.addresses import parse_address

@@ -20,11 +20,11 @@ from support.processes.stack import Stack, running_stack
 
 from antiphon.agent import Agent, Session
 from antiphon.bench._lib.otlp import OtlpReceiver
-from antiphon.cli.call import CallResult, converse
-from antiphon.cli.call_listener import AUDIBLE, Listener
-from antiphon.cli.sdp import Answer
-from antiphon.cli.wav import Samples, read_wav, write_wav
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.call_listener import AUDIBLE, Listener
+from antiphon.cli.call.command import CallResult, converse
+from antiphon.cli.call.sdp import Answer
+from antiphon.cli.call.wav import Samples, read_wav, write_wav
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.runtime.nats.permissions import User
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]

@@ -20,8 +20,8 @@ from support.conditions import until
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 from websockets.asyncio.client import connect
 
-from antiphon.cli.call_listener import Listener
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.runtime.nats import connection
 from antiphon.schemas import subjects
 

@@ -18,8 +18,8 @@ from support.processes.relay_process import Datagrams, mint
 from support.processes.relay_process import binding_request as request_for
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.call_listener import Listener
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]
 

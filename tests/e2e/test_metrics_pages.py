@@ -14,7 +14,7 @@ from support.models.voice import RATE, say, silence
 from support.processes.metrics_page import MetricsPage, pages_of
 from support.processes.stack import Stack
 
-from antiphon.cli.wav import write_wav
+from antiphon.cli.call.wav import write_wav
 from antiphon.runtime.metrics.table import METRICS
 from antiphon.runtime.nats import connection
 

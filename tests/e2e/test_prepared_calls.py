@@ -12,8 +12,8 @@ import pytest
 
 from antiphon.bench.calls.echo_agent import ECHO
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import RefusedCallError
-from antiphon.cli.webrtc_client import Peer
 
 pytestmark = pytest.mark.process
 

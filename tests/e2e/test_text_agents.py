@@ -20,10 +20,10 @@ from support.models.voice import say, silence, write_microphone
 from support.processes.ended import ended
 from support.processes.stack import Stack
 
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.voice import say as spoken
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.voice import say as spoken
-from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.nats.permissions import User
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]

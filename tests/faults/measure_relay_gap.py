@@ -21,7 +21,7 @@ from support.processes.relay_process import workers_of
 from support.processes.restarts import Restart
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.supervisor import SOUND_SECONDS
+from antiphon.cli.up.supervisor import SOUND_SECONDS
 
 WHAT = ("control", "worker", "both", "again")
 WINDOW = 2.0

@@ -12,9 +12,9 @@ import pytest
 from support.conditions import until
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]
 

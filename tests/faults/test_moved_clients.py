@@ -25,9 +25,9 @@ from support.processes.more_relays import another_relay
 from support.processes.relay_process import Datagrams
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import connection
 from antiphon.schemas import subjects

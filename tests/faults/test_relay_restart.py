@@ -23,7 +23,7 @@ from support.peers.aiortc_client import aiortc_call
 from support.processes.restarts import kill_relay
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models]

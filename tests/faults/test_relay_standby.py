@@ -14,7 +14,7 @@ from support.conditions import until
 from support.peers.aiortc_client import aiortc_call
 from support.processes.stack import ECHO_AGENT, Stack, running_stack
 
-from antiphon.cli.supervisor import SOUND_SECONDS
+from antiphon.cli.up.supervisor import SOUND_SECONDS
 
 pytestmark = pytest.mark.realtime
 

@@ -14,9 +14,9 @@ from support.conditions import until
 from support.processes.stack import Stack, running_stack
 
 from antiphon.bench._lib.otlp import OtlpReceiver, Span, otlp_receiver
-from antiphon.cli.call_listener import Listener
-from antiphon.cli.voice import say
-from antiphon.cli.webrtc_client import RATE, Peer
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.webrtc_client import RATE, Peer
 
 pytestmark = [pytest.mark.realtime, pytest.mark.models, pytest.mark.nightly]
 

@@ -16,7 +16,7 @@ from typing import Final
 from support.peers.sctp_packets import UNORDERED, data, packet
 from support.peers.transceiver_peer import CarriedPeer
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.rtc.dtls.record_layer import APPLICATION_DATA
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp

@@ -9,8 +9,8 @@ from typing import Final
 
 import httpx
 
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 from antiphon.rtc.rtp.packet import is_rtcp
 
 PERIOD: Final = 0.02

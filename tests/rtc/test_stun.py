@@ -12,7 +12,7 @@ from aioice import stun as aioice_stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
+from antiphon.cli.call.ice_check import is_authentic_success, pack_binding_request
 from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.route_token import ice_password

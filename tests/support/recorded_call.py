@@ -10,8 +10,8 @@ from typing import Any
 from nats.aio.msg import Msg
 from support.models.sounds import tone
 
-from antiphon.cli.record import Tap
-from antiphon.cli.record_writers import CallFileWriter
+from antiphon.cli.recordings.record import Tap
+from antiphon.cli.recordings.record_writers import CallFileWriter
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, pack_frame
 

@@ -8,7 +8,7 @@ import pytest
 from support.net.emulator import run_virtual
 from support.peers.session_call import HEADER, KEYRING, PASSWORD_KEY, RELAY, Call
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.schemas.route_token import ice_password
 from antiphon.transceiver.net.demux import Unrouted
 

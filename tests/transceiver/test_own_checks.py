@@ -9,7 +9,7 @@ import pytest
 from support.net.emulator import Conditions
 from support.peers.session_call import HEADER, PASSWORD_KEY, RELAY, Call, MovingCall, StartCall
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.rtc import stun
 from antiphon.schemas import tunnel
 from antiphon.schemas.addresses import Address

@@ -14,7 +14,7 @@ from support.models.sounds import tone
 from support.net.emulator import run_virtual
 from support.peers.session_call import HEADER, KEYRING, PASSWORD_KEY, RELAY, Call
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.rtc.rtp import rtcp
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.rtc.rtp.srtp import Srtp

@@ -12,7 +12,7 @@ import pytest
 from support.models.sounds import speech, tone
 from support.peers.session_call import HEADER, RELAY, Call, MovingCall
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address

@@ -9,7 +9,7 @@ import pytest
 from support.models.sounds import speech, tone
 from support.peers.session_call import HEADER, PASSWORD_KEY, RELAY, Call
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.schemas import messages, tunnel
 from antiphon.schemas.addresses import Address
 from antiphon.transceiver.ice.agent import HANDSHAKE_CREDIT, Path

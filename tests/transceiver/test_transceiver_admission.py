@@ -12,7 +12,7 @@ from support.models.sounds import speech, tone
 from support.processes.relay_process import Datagrams
 from support.processes.transceiver_process import Bench, transceiver_process
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address

@@ -21,7 +21,7 @@ from support.processes.relay_process import relay_process
 from support.processes.transceiver_observed import kill_nats, loud, spoken
 from support.processes.transceiver_process import Bench, transceiver_process
 
-from antiphon.cli.sdp import Answer
+from antiphon.cli.call.sdp import Answer
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.messages import encode
 

@@ -11,7 +11,7 @@ from support.models.sounds import speech, tone
 from support.net.emulator import run_virtual
 from support.peers.session_call import HEADER, PASSWORD_KEY, RELAY, Call, StartCall, loudness
 
-from antiphon.cli.ice_check import pack_binding_request
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.rtc.rtp.packet import pack_rtp
 from antiphon.schemas import backbone, messages, tunnel
 from antiphon.schemas.addresses import Address

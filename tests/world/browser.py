@@ -15,7 +15,7 @@ from playwright.sync_api import Page
 from support.browsers.chromium import chromium_page, wait_for
 from support.conditions import wait_until
 
-from antiphon.cli.wav import write_wav
+from antiphon.cli.call.wav import write_wav
 from antiphon.schemas.addresses import Address, parse_address
 from world.geography import FAR, NEAREST
 from world.region import RELAY_PORT, Region

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from chaos.calls import is_audible, tone
 
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime import tasks
 from antiphon.schemas.addresses import Address
 

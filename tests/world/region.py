@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli import parent_death
+from antiphon.cli.up import parent_death
 from antiphon.runtime.nats.permissions import User
 from antiphon.schemas.addresses import Address
 from antiphon.schemas.slot_moves import AnnouncementKey

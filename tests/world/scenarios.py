@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from support.models.voice import say, silence
 
-from antiphon.cli.call import converse
+from antiphon.cli.call.command import converse
 from antiphon.schemas.backbone import BackboneKeys
 from world.browser import move_of_a_killed_ingress
 from world.calls import FarCall, Way, close, median, new_call_after, placed

@@ -12,8 +12,8 @@ from nats.aio.client import Client
 from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 
-from antiphon.cli import running_stack
 from antiphon.cli.errors import CallError, UsageError
+from antiphon.cli.up import running_stack
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.server_url import checked, without_password

@@ -17,20 +17,20 @@ from typing import Final
 from antiphon.cli.errors import CallError, UsageError, installing
 
 COMMANDS: Final = {
-    "up": ("antiphon.cli.up", "run the whole stack on this machine"),
-    "call": ("antiphon.cli.call", "hold a spoken conversation without a browser"),
+    "up": ("antiphon.cli.up.command", "run the whole stack on this machine"),
+    "call": ("antiphon.cli.call.command", "hold a spoken conversation without a browser"),
     "top": ("antiphon.cli.top.command", "show the calls that run, end them, drain processes"),
     "doctor": ("antiphon.cli.doctor.command", "check a running stack and name what to fix"),
     "schema": ("antiphon.cli.schema", "write the JSON Schema of every message"),
     "credentials": ("antiphon.cli.credentials", "write NATS credentials, one for each role, and the server's users"),
-    "agents": ("antiphon.cli.agents", "show present agents, check agents' files, make credentials of plug-ins"),
+    "agents": ("antiphon.cli.agents.command", "show present agents, check agents' files, make credentials of plug-ins"),
     "init": ("antiphon.cli.init_agent.command", "begin an agent of your own, with a test and a Dockerfile"),
     "test": ("antiphon.cli.scenarios.command", "run scenarios against an agent, in virtual time or through a stack"),
     "keys": ("antiphon.cli.keys", "write fresh keys, or rotate them"),
     "api-keys": ("antiphon.cli.api_keys", "make, list or revoke the API keys of clients"),
-    "setup": ("antiphon.cli.setup", "make the buckets and streams on NATS, and keep them there"),
-    "record": ("antiphon.cli.record", "write calls to files: both voices and a timeline of events"),
-    "replay": ("antiphon.cli.replay", "play a recorded call's input into an agent again"),
+    "setup": ("antiphon.cli.up.setup", "make the buckets and streams on NATS, and keep them there"),
+    "record": ("antiphon.cli.recordings.record", "write calls to files: both voices and a timeline of events"),
+    "replay": ("antiphon.cli.recordings.replay", "play a recorded call's input into an agent again"),
     "world": ("antiphon.cli.world.command", "plan sites: delays of people, and what a number of calls needs"),
     "bench": ("antiphon.bench", "measure the stack"),
 }

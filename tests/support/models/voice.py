@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from antiphon.cli.wav import write_wav
+from antiphon.cli.call.wav import write_wav
 from antiphon.inference_bridge.models.local import load_synthesizer, load_transcriber, load_voice_activity
 from antiphon.inference_bridge.models.voice_activity import VoiceActivity
 from antiphon.inference_bridge.settings import Settings

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from antiphon.cli.ice_check import pack_binding_request
-from antiphon.cli.sdp import Answer
-from antiphon.cli.webrtc_audio import OutgoingStream
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.ice_check import pack_binding_request
+from antiphon.cli.call.sdp import Answer
+from antiphon.cli.call.webrtc_audio import OutgoingStream
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.rtc import stun
 from antiphon.rtc.dtls.record_layer import ALERT, CLOSE_NOTIFY
 from antiphon.rtc.sctp.data_channels import DataChannels

@@ -20,7 +20,7 @@ from typing import IO
 import nats.errors
 from support.conditions import wait_until
 
-from antiphon.cli.running_stack import RunningStack
+from antiphon.cli.up.running_stack import RunningStack
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from antiphon.cli.call_listener import AUDIBLE
+from antiphon.cli.call.call_listener import AUDIBLE
 
 
 def peak(pcm: bytes) -> int:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from antiphon.cli import embedded_nats
-from antiphon.cli.embedded_nats import server_binary
 from antiphon.cli.errors import UsageError
+from antiphon.cli.up import embedded_nats
+from antiphon.cli.up.embedded_nats import server_binary
 from antiphon.testing.stores import make_stores
 
 START_SECONDS: Final = 15.0

@@ -24,11 +24,11 @@ import numpy as np
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.bench.calls.echo_agent import ECHO
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, last_voiced
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError, RefusedCallError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, last_voiced
-from antiphon.cli.webrtc_client import RATE, Peer
 
 QUESTION: Final = "What time is it?"
 BRIDGE: Final = "concierge"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from antiphon.bench._lib.statistics import percentiles
-from antiphon.cli.call import converse
+from antiphon.cli.call.command import converse
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, read_wav
+from antiphon.cli.call.webrtc_client import RATE
 from antiphon.cli.errors import UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, read_wav
-from antiphon.cli.webrtc_client import RATE
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 SHOWN: Final = (50, 95, 0, 100)

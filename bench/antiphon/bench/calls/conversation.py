@@ -27,12 +27,12 @@ from antiphon.bench._lib.loudness import is_audible
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.bench._lib.word_errors import word_error_rate, words
 from antiphon.bench.calls.instant_agent import INSTANT, instant_agent
-from antiphon.cli.call import converse
-from antiphon.cli.call_listener import AUDIBLE, Listener
+from antiphon.cli.call.call_listener import AUDIBLE, Listener
+from antiphon.cli.call.command import converse
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, read_wav
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, read_wav
-from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.nats import connection
 
 READ_SPEECH: Final = Path("/usr/share/pocketsphinx/test/data/librivox")

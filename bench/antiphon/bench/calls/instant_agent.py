@@ -14,7 +14,7 @@ from nats.micro.request import Request
 
 from antiphon.bench._lib.loudness import peak
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.cli.running_stack import agent_for
+from antiphon.cli.up.running_stack import agent_for
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import messages, subjects
 from antiphon.schemas.audio import AudioFrame, FrameFlag, pack_frame, unpack_frame

@@ -18,7 +18,7 @@ from antiphon.bench._lib.proc import children, user_and_kernel_seconds
 from antiphon.bench._lib.processes import clean_environment, nats_server
 from antiphon.bench.calls.talking_agent import TALKER
 from antiphon.cli.errors import UsageError
-from antiphon.cli.health import ask_health
+from antiphon.cli.up.health import ask_health
 
 START_SECONDS: Final = 90.0
 """A bridge loads its models first."""

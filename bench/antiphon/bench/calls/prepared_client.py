@@ -8,8 +8,8 @@ import json
 import time
 from typing import Any
 
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 
 
 async def call(url: str, key: str, prepared: bool) -> dict[str, Any]:

@@ -29,10 +29,10 @@ from antiphon.bench._lib.loudness import is_audible
 from antiphon.bench._lib.statistics import spread
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
 from antiphon.bench.calls.talking_agent import TALKER
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.agent_sessions import leases
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import MalformedError, messages, subjects

@@ -17,9 +17,9 @@ from typing import Final
 
 import httpx
 
-from antiphon.cli.call_client import place
+from antiphon.cli.call.call_client import place
+from antiphon.cli.call.http_transport import Transport
 from antiphon.cli.errors import CallError
-from antiphon.cli.http_transport import Transport
 
 PAGE: Final = Path(__file__).with_name("setup_page.html")
 CHROMIUM: Final = (

@@ -7,8 +7,8 @@ import asyncio
 import json
 from typing import Any, Final
 
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame
 
 CHANNEL_WAIT: Final = 15.0

@@ -22,11 +22,11 @@ from antiphon.bench._lib.statistics import median, median_interval, spread
 from antiphon.bench.calls.conversation import SPOKEN
 from antiphon.bench.calls.otlp_sink import otlp_sink
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
-from antiphon.cli.call_listener import Listener
+from antiphon.cli.call.call_listener import Listener
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples
-from antiphon.cli.webrtc_client import RATE, Peer
 
 AGENT: Final = "concierge"
 MOST: Final = 1.05

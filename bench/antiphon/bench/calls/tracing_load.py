@@ -25,8 +25,8 @@ import nats.errors
 from antiphon.bench.calls.otlp_sink import OtlpSink, otlp_sink
 from antiphon.bench.calls.own_stack import OwnStack, own_stack
 from antiphon.bench.calls.talking_agent import TALKER
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.cli.errors import UsageError
-from antiphon.cli.webrtc_client import Peer
 from antiphon.runtime.nats import connection
 
 FRAME_MS: Final = 20.0

@@ -21,10 +21,10 @@ import numpy as np
 from antiphon.bench._lib.otlp import Span, otlp_receiver
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.bench.calls.own_stack import own_stack
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples
-from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.runtime.telemetry import names
 from antiphon.schemas.audio import AudioFrame, FrameFlag
 

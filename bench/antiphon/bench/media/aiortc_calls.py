@@ -13,7 +13,7 @@ from typing import Any
 
 from antiphon.bench._lib.processes import START_SECONDS, process
 from antiphon.bench.media.load_clients import Load, LoadClient, recording
-from antiphon.cli.sdp import Answer
+from antiphon.cli.call.sdp import Answer
 from antiphon.rtc.dtls.certificate import Certificate
 
 

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 
 from antiphon.bench.media.lateness import SILENCE, Frame
-from antiphon.cli.ice_check import is_authentic_success, pack_binding_request
-from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
+from antiphon.cli.call.ice_check import is_authentic_success, pack_binding_request
+from antiphon.cli.call.sdp import PAYLOAD_TYPE, Answer, make_offer
 from antiphon.rtc import stun
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import DtlsHandshake

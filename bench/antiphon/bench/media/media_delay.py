@@ -20,9 +20,9 @@ from nats.aio.msg import Msg
 from antiphon.bench._lib.loudness import mean_level
 from antiphon.bench._lib.statistics import percentiles
 from antiphon.cli.bus_client import on_the_bus
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import UsageError
-from antiphon.cli.running_stack import agent_for
-from antiphon.cli.webrtc_client import RATE, Peer
+from antiphon.cli.up.running_stack import agent_for
 from antiphon.runtime.nats import connection, service_discovery
 from antiphon.schemas import audio, messages, subjects
 from antiphon.schemas.audio import AudioFrame

@@ -25,9 +25,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from antiphon.bench._lib.word_errors import word_error_rate, words
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, read_wav
 from antiphon.cli.errors import UsageError, installing
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, read_wav
 
 RATE: Final = 24000
 """Of speech on its way out: what the voice of the bridge and the realtime protocol have."""

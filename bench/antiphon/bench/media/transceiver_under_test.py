@@ -16,8 +16,8 @@ from antiphon.bench._lib.processes import START_SECONDS, process
 from antiphon.bench.media.lateness import Frame
 from antiphon.bench.media.load_clients import PERIOD, Load, LoadClient, recording
 from antiphon.bench.media.nats_wire import NatsWire
+from antiphon.cli.call.sdp import Answer
 from antiphon.cli.errors import UsageError
-from antiphon.cli.sdp import Answer
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.schemas import messages, subjects, tunnel
 from antiphon.schemas.addresses import Address, parse_address

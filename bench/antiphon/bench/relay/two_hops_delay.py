@@ -31,8 +31,8 @@ from antiphon.bench._lib.statistics import median
 from antiphon.bench.relay.ends import DELAY_PPS, delay_sink, delays
 from antiphon.bench.relay.load import udp_socket
 from antiphon.bench.relay.relays_under_test import RelayUnderTest, compiled_loop, relay
+from antiphon.cli.call.ice_check import pack_binding_request
 from antiphon.cli.errors import UsageError
-from antiphon.cli.ice_check import pack_binding_request
 from antiphon.schemas.route_token import RouteKeyring
 
 PATIENCE: Final = 10.0

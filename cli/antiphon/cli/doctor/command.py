@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Final
 
-from antiphon.cli.call_client import require_url
+from antiphon.cli.call.call_client import require_url
 from antiphon.cli.doctor.finding import Finding
 from antiphon.cli.doctor.machine import check_models, check_python
 from antiphon.cli.doctor.media_path import check_udp

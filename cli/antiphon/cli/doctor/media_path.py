@@ -9,11 +9,11 @@ from typing import Final
 
 import httpx
 
-from antiphon.cli.call_client import CALLS_PATH, refusal
+from antiphon.cli.call.call_client import CALLS_PATH, refusal
+from antiphon.cli.call.ice_check import reach
+from antiphon.cli.call.sdp import Answer, make_offer
 from antiphon.cli.doctor.finding import Finding
 from antiphon.cli.errors import CallError
-from antiphon.cli.ice_check import reach
-from antiphon.cli.sdp import Answer, make_offer
 
 CALL_FIXES: Final = {
     401: "Give one of the stack's keys with --key or in ANTIPHON_API_KEY.",

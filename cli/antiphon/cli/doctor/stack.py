@@ -13,8 +13,8 @@ from nats.aio.client import Client
 
 from antiphon.cli.doctor.finding import Finding
 from antiphon.cli.errors import UsageError
-from antiphon.cli.health import ask_health
-from antiphon.cli.running_stack import access_for, way_in
+from antiphon.cli.up.health import ask_health
+from antiphon.cli.up.running_stack import access_for, way_in
 from antiphon.runtime.nats.server_url import without_password
 
 REGISTER_NAMES: Final = ("antiphon-relay", "antiphon-transceiver", "antiphon-signaling", "antiphon-agent")

@@ -18,7 +18,7 @@ from typing import Any, Final
 from antiphon.agent.testing import ChatModel, Conversation, Scenario, VirtualClockLoop, read_scenarios, run_scenario
 from antiphon.agent.testing.conversation import Answers
 from antiphon.agent.testing.scenario import Call, ScenarioError, ScenarioFile
-from antiphon.cli.call_client import require_url
+from antiphon.cli.call.call_client import require_url
 from antiphon.cli.errors import CallError, UsageError
 
 MAX_FILES: Final = 1000

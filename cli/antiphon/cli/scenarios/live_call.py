@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from antiphon.agent.testing.answer import Answer, ToolCall, arguments_of
 from antiphon.agent.testing.transcript import Transcript
-from antiphon.cli.call_listener import Listener, await_answer, let_greet, until_answered
+from antiphon.cli.call.call_listener import Listener, await_answer, let_greet, until_answered
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, last_voiced, read_wav
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, last_voiced, read_wav
-from antiphon.cli.webrtc_client import RATE, Peer
 
 _HEARD: Final = "conversation.item.input_audio_transcription.completed"
 _SPOKEN: Final = "response.output_audio_transcript.delta"

@@ -14,8 +14,8 @@ from typing import Final
 import httpx
 
 from antiphon.cli.bus_client import on_the_bus
+from antiphon.cli.call.http_transport import Transport
 from antiphon.cli.errors import CallError, UsageError, installing
-from antiphon.cli.http_transport import Transport
 from antiphon.cli.top import model
 from antiphon.cli.top.http_source import HttpSource
 from antiphon.cli.top.nats_source import NatsSource

@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from antiphon.cli.call_client import refusal
+from antiphon.cli.call.call_client import refusal
 from antiphon.cli.top.model import Snapshot
 from antiphon.cli.top.source import MAX_CALLS, DeniedError, SourceError
 from antiphon.runtime.operators.processes import Process

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from nats.aio.client import Client
 
 from antiphon.cli.errors import UsageError
-from antiphon.cli.terminal import Terminal
+from antiphon.cli.up.terminal import Terminal
 from antiphon.runtime.nats import setup
 from antiphon.runtime.nats.stores import Store
 

@@ -23,11 +23,11 @@ from typing import Final
 from nats.aio.msg import Msg
 
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.cli.call_file import finish_left
-from antiphon.cli.disc_limit import DiscLimit, size_of
 from antiphon.cli.errors import UsageError
-from antiphon.cli.record_writers import CallFileWriter, WavWriter, Writer
-from antiphon.cli.recording import Recording
+from antiphon.cli.recordings.call_file import finish_left
+from antiphon.cli.recordings.disc_limit import DiscLimit, size_of
+from antiphon.cli.recordings.record_writers import CallFileWriter, WavWriter, Writer
+from antiphon.cli.recordings.recording import Recording
 from antiphon.runtime.agent_sessions.followed_agent import FollowedAgent
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.server_url import without_password

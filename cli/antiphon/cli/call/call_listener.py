@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from antiphon.cli.wav import Samples
-from antiphon.cli.webrtc_client import Peer
+from antiphon.cli.call.wav import Samples
+from antiphon.cli.call.webrtc_client import Peer
 from antiphon.schemas.audio import AudioFrame
 
 AUDIBLE: Final = 0.01

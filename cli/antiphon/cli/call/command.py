@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli.call_client import require_url
-from antiphon.cli.call_listener import ANSWER_WAIT, Listener, await_answer, let_greet, until_answered
+from antiphon.cli.call.call_client import require_url
+from antiphon.cli.call.call_listener import ANSWER_WAIT, Listener, await_answer, let_greet, until_answered
+from antiphon.cli.call.voice import say
+from antiphon.cli.call.wav import Samples, last_voiced, read_wav, write_wav
+from antiphon.cli.call.webrtc_client import RATE, Peer
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.voice import say
-from antiphon.cli.wav import Samples, last_voiced, read_wav, write_wav
-from antiphon.cli.webrtc_client import RATE, Peer
 from antiphon.schemas import MalformedError
 from antiphon.schemas.addresses import Address, parse_address
 

@@ -6,8 +6,8 @@ import numpy as np
 import soxr
 from pydantic import ValidationError
 
+from antiphon.cli.call.wav import Samples
 from antiphon.cli.errors import UsageError, installing
-from antiphon.cli.wav import Samples
 
 PAUSE: float = 0.25
 """Seconds of background noise before and after the speech."""

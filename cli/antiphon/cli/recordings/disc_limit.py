@@ -11,8 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli.call_file import PARTS, SUFFIX
 from antiphon.cli.errors import UsageError
+from antiphon.cli.recordings.call_file import PARTS, SUFFIX
 
 _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 

@@ -14,9 +14,11 @@ from typing import Final
 
 import nats.errors
 
-from antiphon.cli import agents_check, agents_present, running_stack
+from antiphon.cli.agents import check as agents_check
+from antiphon.cli.agents import present as agents_present
 from antiphon.cli.errors import CallError, UsageError
-from antiphon.cli.running_stack import RunningStack
+from antiphon.cli.up import running_stack
+from antiphon.cli.up.running_stack import RunningStack
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli import parent_death
-from antiphon.cli.terminal import Terminal
+from antiphon.cli.up import parent_death
+from antiphon.cli.up.terminal import Terminal
 
 STANDBY_AFTER: Final = 1.0
 """Seconds after a part's start: its standby takes no time from it while calls wait for it."""

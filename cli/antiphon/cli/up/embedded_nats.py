@@ -12,7 +12,7 @@ from antiphon.cli.errors import UsageError, installing
 
 DEFAULT_PORT: Final = 4222
 ANY_PORT: Final = -1
-SETTINGS: Final = Path(__file__).with_name("nats.conf")
+SETTINGS: Final = Path(__file__).parents[1] / "nats.conf"
 
 
 @functools.cache

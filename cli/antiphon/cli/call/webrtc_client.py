@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from antiphon.cli.call_client import Fate, Placed
-from antiphon.cli.call_http import CallHttp
+from antiphon.cli.call.call_client import Fate, Placed
+from antiphon.cli.call.call_http import CallHttp
+from antiphon.cli.call.ice_check import answer_to, is_authentic_success, pack_binding_request
+from antiphon.cli.call.relay_socket import open_relay_socket
+from antiphon.cli.call.sdp import PAYLOAD_TYPE, Answer, make_offer
+from antiphon.cli.call.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
 from antiphon.cli.errors import CallError
-from antiphon.cli.ice_check import answer_to, is_authentic_success, pack_binding_request
-from antiphon.cli.relay_socket import open_relay_socket
-from antiphon.cli.sdp import PAYLOAD_TYPE, Answer, make_offer
-from antiphon.cli.webrtc_audio import ClientReceiver, ClientSender, OutgoingStream
 from antiphon.rtc.dtls.certificate import Certificate
 from antiphon.rtc.dtls.handshake import Keys
 from antiphon.rtc.dtls.record_layer import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, DtlsRecords

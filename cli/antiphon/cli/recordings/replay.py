@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from antiphon.cli.bus_client import on_the_bus
-from antiphon.cli.call_file import AUDIO, MAX_RAW_BYTES, RAW, SUFFIX, read_part
+from antiphon.cli.call.wav import Samples, read_channel
 from antiphon.cli.errors import UsageError, installing
-from antiphon.cli.wav import Samples, read_channel
+from antiphon.cli.recordings.call_file import AUDIO, MAX_RAW_BYTES, RAW, SUFFIX, read_part
 from antiphon.runtime.nats import connection
 from antiphon.schemas import messages
 from antiphon.schemas.audio import FRAME_MS
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 def _recorded(path: Path) -> tuple[Samples, list[tuple[float, dict[str, Any]]]]:
     """The caller's speech and what the client sent, of an `.antiphon` file."""
     try:
-        from antiphon.cli import ogg_opus
+        from antiphon.cli.recordings import ogg_opus
     except ModuleNotFoundError as error:
         raise UsageError(f"reading {path} needs {error.name}: {installing('cli')}") from None
     try:

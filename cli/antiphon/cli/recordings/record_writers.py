@@ -8,7 +8,7 @@ import wave
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from antiphon.cli.call_file import CallFile
+from antiphon.cli.recordings.call_file import CallFile
 
 MAX_HELD: Final = 64
 """Messages of a call that wait for the first audio of its caller."""

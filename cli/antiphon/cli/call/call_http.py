@@ -6,8 +6,8 @@ import asyncio
 
 import httpx
 
-from antiphon.cli.call_client import CALLS_PATH, PREPARE_PATH, Fate, Placed, fate, hang_up, place
-from antiphon.cli.http_transport import Transport
+from antiphon.cli.call.call_client import CALLS_PATH, PREPARE_PATH, Fate, Placed, fate, hang_up, place
+from antiphon.cli.call.http_transport import Transport
 
 
 class CallHttp:

@@ -18,8 +18,8 @@ from typing import IO, Any, Final, Literal
 
 import numpy as np
 
-from antiphon.cli.ogg_opus import OggWriter
-from antiphon.cli.recorded_timeline import RecordedTimeline
+from antiphon.cli.recordings.ogg_opus import OggWriter
+from antiphon.cli.recordings.recorded_timeline import RecordedTimeline
 
 SUFFIX: Final = ".antiphon"
 PARTS: Final = ".parts"

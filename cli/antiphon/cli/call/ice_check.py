@@ -14,7 +14,7 @@ import struct
 import time
 from typing import Final
 
-from antiphon.cli.sdp import Answer
+from antiphon.cli.call.sdp import Answer
 from antiphon.rtc import stun
 from antiphon.schemas.addresses import Address
 

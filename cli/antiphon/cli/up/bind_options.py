@@ -7,8 +7,8 @@ import os
 import socket
 from pathlib import Path
 
-from antiphon.cli import embedded_nats
 from antiphon.cli.errors import UsageError
+from antiphon.cli.up import embedded_nats
 from antiphon.schemas.addresses import Address, parse_address
 
 

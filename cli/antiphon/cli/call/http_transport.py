@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpcore
 import httpx
 
-from antiphon.cli import connect_race
+from antiphon.cli.call import connect_race
 
 MAX_HELD: Final = 65536
 """Bytes of a request that wait for its end; what is longer leaves before."""

@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from antiphon.cli import embedded_nats
-from antiphon.cli.agents_environment import environment_of_agents
-from antiphon.cli.bind_options import (
+from antiphon.cli.errors import UsageError
+from antiphon.cli.keys import fresh_password_key, fresh_route_keys, fresh_secret_key, write_secret
+from antiphon.cli.up import embedded_nats
+from antiphon.cli.up.agents_environment import environment_of_agents
+from antiphon.cli.up.bind_options import (
     http_address,
     nats_port,
     offered_hosts,
@@ -27,16 +29,14 @@ from antiphon.cli.bind_options import (
     tls_files,
     usable_port,
 )
-from antiphon.cli.errors import UsageError
-from antiphon.cli.health import Health, ask_health
-from antiphon.cli.keys import fresh_password_key, fresh_route_keys, fresh_secret_key, write_secret
-from antiphon.cli.part_environment import environment_of, environment_of_plugin
-from antiphon.cli.plugin_name import Plugin, plugin
-from antiphon.cli.running_stack import CREDENTIALS, RunningStack, announced
-from antiphon.cli.setup import SetupThread, table_from_environment
-from antiphon.cli.state_directory import state_directory
-from antiphon.cli.supervisor import Part, Supervisor
-from antiphon.cli.terminal import Terminal
+from antiphon.cli.up.health import Health, ask_health
+from antiphon.cli.up.part_environment import environment_of, environment_of_plugin
+from antiphon.cli.up.plugin_name import Plugin, plugin
+from antiphon.cli.up.running_stack import CREDENTIALS, RunningStack, announced
+from antiphon.cli.up.setup import SetupThread, table_from_environment
+from antiphon.cli.up.state_directory import state_directory
+from antiphon.cli.up.supervisor import Part, Supervisor
+from antiphon.cli.up.terminal import Terminal
 from antiphon.runtime.nats import connection
 from antiphon.runtime.nats.access import Access
 from antiphon.runtime.nats.permissions import User

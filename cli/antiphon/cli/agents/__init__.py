@@ -1,0 +1,1 @@
+"""`antiphon agents`: present agents, folders of their files, credentials of plug-ins."""

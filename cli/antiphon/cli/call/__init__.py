@@ -1,0 +1,1 @@
+"""A call from the command line: its HTTP requests, its WebRTC client, what it hears."""

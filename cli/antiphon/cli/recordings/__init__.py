@@ -1,0 +1,1 @@
+"""`antiphon record` and `antiphon replay`: calls written to files, and played into an agent again."""

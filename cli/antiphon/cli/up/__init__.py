@@ -1,0 +1,1 @@
+"""`antiphon up`: the whole stack on one machine, each part its own process; where the other commands find it."""
