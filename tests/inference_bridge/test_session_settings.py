@@ -254,7 +254,7 @@ def test_a_bad_field_is_refused_in_the_client_s_own_names_and_costs_no_other(
         settings, refused = first_settings({"tools": [TOOL], **session} if path != "tools" else session)
         assert params(refused) == [f"session.{path}{inside}"], "an offer gets the same error"
         if path != "tools":
-            assert [tool.name for tool in settings.tools] == ["look"]
+            assert [tool.shown()["name"] for tool in settings.tools] == ["look"]
 
 
 @pytest.mark.parametrize("session", WITHOUT_EFFECT)

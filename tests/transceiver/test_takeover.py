@@ -251,7 +251,7 @@ async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_w
             sealed.setdefault(counter_of(packet), set()).add(packet)
         receive(packet)
 
-    peer.receive = noted  # type: ignore[method-assign]
+    peer.receive = noted  # type: ignore[method-assign, assignment]
     await talk_and_write(several, peer, line, "before")
     identity = (first.cluster, first.slot, first.epoch)
     stopped = time.monotonic()
