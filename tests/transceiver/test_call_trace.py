@@ -43,7 +43,9 @@ async def test_a_call_that_outlives_its_transceiver_is_one_trace_with_one_root(n
         assert spans[name].parent_id == root.span_id, name
     assert spans["open"].parent_id == root.span_id
     assert spans["claim"].parent_id == spans["open"].span_id
-    assert spans["take_over"].links == (spans["open"].span_id,)
+    tries = sorted((span for span in otlp.spans if span.name == "take_over"), key=lambda span: span.began_ns)
+    assert tries[0].links == (spans["open"].span_id,)
+    assert all(span.links[0] in (spans["open"].span_id, tries[0].span_id) for span in tries)
     assert "enough" in root.attributes["antiphon.call.cause"]
     assert "1" in root.attributes["antiphon.call.moves"]
     assert not root.failed

@@ -57,6 +57,8 @@ class Adoption:
         self._allowlist = allowlist
         self._publisher = publisher
         self._loop = asyncio.get_running_loop()
+        self._listening: set[str] = set()
+        """Sessions that are being adopted and are not in the table yet: they need room, too."""
 
     @property
     def load(self) -> Load:
@@ -81,7 +83,9 @@ class Adoption:
         """Go on with this session at this endpoint; False if it can't be, or another process was first."""
         state = found.state
         session_id = state.session_id
-        if state.dtls is None or self._sessions.demux.get(session_id) is not None or self.load.room <= 0:
+        if state.dtls is None or self._sessions.demux.get(session_id) is not None or session_id in self._listening:
+            return False
+        if self.load.room <= len(self._listening):  # several are adopted at a time
             return False
         age, handed_over = time.time() - state.written_at, state.handed_over
         if state.path_relay is not None:
@@ -93,7 +97,11 @@ class Adoption:
             span.set_attributes({names.HANDED_OVER: handed_over, names.CHECKPOINT_AGE: round(max(0.0, age) * 1000, 1)})
             state.moves += 1
             state.owner_span = telemetry.trace_headers().get("traceparent", "")
-            await self._bus.listen(session_id, state.agent, state.creator, self._opener.handlers)
+            self._listening.add(session_id)
+            try:
+                await self._bus.listen(session_id, state.agent, state.creator, self._opener.handlers)
+            finally:
+                self._listening.discard(session_id)
             session = self._sessions.make(state, None, state.dtls.client, endpoint)
             try:
                 session.restore(self._loop.time())

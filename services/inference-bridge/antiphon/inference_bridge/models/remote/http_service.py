@@ -101,8 +101,8 @@ class HttpService:
 
     async def post(self, **content: Any) -> httpx2.Response:
         """The head of an answer to a request with this content, as `httpx2` has it; the caller closes it."""
-        request = self._http.build_request("POST", self.url, headers=spans.traceparent_header(), **content)
         try:
+            request = self._http.build_request("POST", self.url, headers=spans.traceparent_header(), **content)
             return await self._http.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
             raise self.names.unreachable(error) from None
