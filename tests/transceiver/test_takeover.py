@@ -236,10 +236,8 @@ def counter_of(packet: bytes) -> tuple[str, bytes]:
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seconds", [0.0, 65.0], ids=["until it is taken over", "beyond all that NATS keeps"])
-async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(
-    several: Several, seconds: float
-) -> None:
+async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_wakes(several: Several) -> None:
+    """One that stands still for longer is ended by its guard, and never wakes."""
     first = await several.spawn()
     second = await several.spawn()
     peer, line = await several.call_on(first.slot)
@@ -254,14 +252,10 @@ async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_w
     peer.receive = noted  # type: ignore[method-assign, assignment]
     await talk_and_write(several, peer, line, "before")
     identity = (first.cluster, first.slot, first.epoch)
-    stopped = time.monotonic()
     os.kill(several.processes[0].pid, signal.SIGSTOP)
     try:
         await several.until(lambda: several.endpoints[identity].holder == second.holder, "the other takes over", 20)
         await talk_and_write(several, peer, line, "meanwhile")
-        while time.monotonic() < stopped + seconds:  # time itself is what is tried here
-            await asyncio.sleep(1)
-            await several.say(line, speech(0.5, generation=max(frame.generation for frame in line.frames)))
         await several.say(line, speech(3.0, generation=max(frame.generation for frame in line.frames)))
     finally:
         os.kill(several.processes[0].pid, signal.SIGCONT)
@@ -271,7 +265,7 @@ async def test_a_process_that_was_taken_for_dead_releases_its_sessions_when_it_w
     )
     await talk_and_write(several, peer, line, "afterwards")
     assert line.ended is None
-    assert {kind for kind, _ in sealed} == {"SRTP", "SRTCP", "DTLS"}
+    await several.until(lambda: {kind for kind, _ in sealed} == {"SRTP", "SRTCP", "DTLS"}, "packets of each kind", 20)
     assert not [counter for counter, packets in sealed.items() if len(packets) > 1], "no counter is used twice"
     await several.call_on(max(key[1] for key, said in several.endpoints.items() if said.holder == first.holder))
 
