@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -69,6 +70,8 @@ async def test_while_its_transceiver_is_dead_an_offer_gets_503_and_the_old_call_
     location = peer.location
     killed = stack.pid_of("transceiver")
     os.kill(killed, signal.SIGKILL)
+    # Its connections close while it ends: before that NATS still hands it requests.
+    await until(lambda: not Path(f"/proc/{killed}").exists())
     async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
         gone = await http.post(location + "/hangup")
         assert gone.status_code == 404

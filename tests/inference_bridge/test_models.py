@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+import av
 import jiwer
 import numpy as np
 import pytest
@@ -111,6 +112,16 @@ def test_no_words_are_made_of_sounds_nor_of_the_prompt(models: Models, prompt: s
     breath = chance.normal(0, 1, RATE) * 600 * np.maximum(0, np.sin(np.arange(RATE) * 4 / RATE)) ** 2
     for sound in (cough(), music(1.2), keyboard(1.0), breath.astype("<i2"), np.zeros(2 * RATE, dtype="<i2")):
         assert models.transcriber.transcribe(sound.astype("<i2").tobytes(), prompt) == ""
+
+
+@pytest.mark.models
+def test_words_after_a_long_silence_are_not_taken_for_a_noise(models: Models) -> None:
+    """4 s of silence, then our voice, over Opus: its words come out again and again at first, with "no speech" at 0.53."""
+    with av.open(Path(__file__).parent / "recordings" / "words_after_silence.flac") as file:
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    text = models.transcriber.transcribe(heard.astype("<i2").tobytes())
+    assert re.findall(r"[a-z]+", text.lower())[:6] == ["done", "i", "have", "booked", "you", "for"]
+    assert text.lower().count("anything else") == 1
 
 
 @pytest.mark.models

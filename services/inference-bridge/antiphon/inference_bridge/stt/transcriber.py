@@ -72,7 +72,8 @@ are below the line, of 75 short turns of three voices none."""
 _NOISE: Final = -2.8
 """With this and more than 0.2 of no speech it is a noise as well; words had -2.2 at worst, with less of it."""
 _SURELY_NO_SPEECH: Final = 0.5
-"""A text without an end (`HMMMMM`) with this is a noise too."""
+"""A text without an end (`HMMMMM`) with this is a noise too, unless one that ends is found with more silence behind:
+after a long silence before them, words have as much, and are repeated without end."""
 _DOUBTFUL: Final = -0.6
 """With a prompt sounds become words of the prompt, at -0.8 and less: below this the audio is decoded without it. Below
 it a short utterance is decoded again with examples, and above it that text is taken."""
@@ -121,6 +122,8 @@ class _Decoded(NamedTuple):
     tokens: int
     score: float
     no_speech: float
+    ended: bool
+    """Before the limit of tokens."""
 
 
 class _Language(NamedTuple):
@@ -202,14 +205,15 @@ class Whisper:
             return ""
         elif seconds < _SHORT_S and found.score < _DOUBTFUL and language.examples:
             shown = self._decoded(encoded, language.examples, limit, language)
-            if shown.tokens < limit and _is_better(shown, found, language.answers):
+            if shown.ended and _is_better(shown, found, language.answers):
                 found = shown
-        if found.tokens >= limit and found.no_speech > _SURELY_NO_SPEECH:
-            return ""
         voiced = voiced_seconds(speech)
-        if found.tokens >= limit or not fits(found.text, voiced):
+        if not found.ended or not fits(found.text, voiced):
+            may_be_noise = not found.ended and found.no_speech > _SURELY_NO_SPEECH
             found = self._again(speech, begin, found, language)
             if is_noise(found.score, found.no_speech):
+                return ""
+            if may_be_noise and not (found.ended and found.score >= _DOUBTFUL and fits(found.text, voiced)):
                 return ""
         elif found.score < _POOR and seconds < _AGAIN_S:
             again = self._again(speech, begin, found, language)
@@ -225,7 +229,7 @@ class Whisper:
         limit = min(most_tokens(seconds), _POSITIONS - len(begin))
         result = self._decoded(self._encode(speech, padded), begin, limit, language)
         log.info("%.1f s of speech had %d tokens: decoded again, %d", seconds, found.tokens, result.tokens)
-        if result.tokens < limit:
+        if result.ended:
             return result
         log.warning("%.1f s of speech do not end after %d tokens: the repeats are cut", seconds, limit)
         once = without_loop(result.text, least=1)
@@ -244,7 +248,7 @@ class Whisper:
         result = self.decode(encoded, begin, limit)
         ids = result.sequences_ids[0]
         text = without_annotations(language.tokenizer.decode(ids))
-        return _Decoded(text, len(ids), result.scores[0], result.no_speech_prob)
+        return _Decoded(text, len(ids), result.scores[0], result.no_speech_prob, len(ids) < limit)
 
     def decode(
         self, encoded: ctranslate2.StorageView, begin: list[int], limit: int
