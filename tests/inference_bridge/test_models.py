@@ -116,7 +116,7 @@ def test_no_words_are_made_of_sounds_nor_of_the_prompt(models: Models, prompt: s
 
 @pytest.mark.models
 def test_words_after_a_long_silence_are_not_taken_for_a_noise(models: Models) -> None:
-    """4 s of silence, then our voice, over Opus: its words come out again and again at first, with "no speech" at 0.53."""
+    """4 s of silence, then our voice, over Opus. At first its words come again and again, with 0.53 of no speech."""
     with av.open(Path(__file__).parent / "recordings" / "words_after_silence.flac") as file:
         heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
     text = models.transcriber.transcribe(heard.astype("<i2").tobytes())
