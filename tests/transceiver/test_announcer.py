@@ -37,7 +37,7 @@ authorization { users = [
 
 @asynccontextmanager
 async def announcing(
-    url: str, store_lost: Callable[[], None] | None = None
+    url: str, store_lost: Callable[[], None] = lambda: None
 ) -> AsyncIterator[tuple[Announcer, list[float], list[messages.TransceiverAnnouncement]]]:
     """One that runs, when its announcements came, and what they said."""
     client, times, said = await connection.connect(url, "test"), list[float](), list[messages.TransceiverAnnouncement]()
@@ -45,7 +45,11 @@ async def announcing(
     endpoints = Endpoints(Endpoint(TransceiverIdentity(0, 1, 1), "127.0.0.1:1", socket))
     admission: Any = SimpleNamespace(draining=False, announced=0, connect_ms=0.0)
     liveness, site = Liveness("", None), Site("eu", messages.Place(latitude=50.11, longitude=8.68))
-    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, store_lost or (lambda: None), site)
+
+    async def lost(_: TransceiverIdentity) -> None:
+        store_lost()
+
+    each = Announcer(client, endpoints, 100, admission, lambda: 0.0, liveness, lost, site)
 
     async def received(message: Msg) -> None:
         times.append(time.monotonic())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol
 
 from nats.aio.client import Client
@@ -14,7 +14,7 @@ from nats.js.kv import KeyValue
 from antiphon.runtime import tasks
 from antiphon.runtime.nats import buckets
 from antiphon.schemas import messages, subjects
-from antiphon.transceiver.net.endpoint import Endpoint, Endpoints
+from antiphon.transceiver.net.endpoint import Endpoint, Endpoints, TransceiverIdentity
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,10 @@ class Announcer:
         admission: Admission,
         lateness_p99: Callable[[], float],
         liveness: Liveness,
-        store_lost: Callable[[], None],
+        store_lost: Callable[[TransceiverIdentity], Awaitable[None]],
         site: Site = NOWHERE,
     ) -> None:
-        """`lateness_p99()`: of 20 ms visits, in seconds. `store_lost()`: NATS came back without our entries."""
+        """`lateness_p99()`: of 20 ms visits, in seconds. `store_lost(own)`: NATS came back without our entries."""
         self._client = client
         self._endpoints = endpoints
         self._capacity = capacity
@@ -155,7 +155,7 @@ class Announcer:
                     revision = await bucket.put(key, self._announcement(own)[1])
                 if revision < newest:
                     log.warning("NATS came back without its store: what we keep there is written again")
-                    self._store_lost()
+                    await self._store_lost(own.identity)
                 newest = revision
             except Exception as error:  # NATS is away, or has lost its store: whatever it is, the next one tries again
                 log.debug("an announcement is not kept: %r", error)

@@ -18,6 +18,8 @@ from antiphon.transceiver.composition.acquired import Acquired
 from antiphon.transceiver.composition.network_parts import NetworkParts
 from antiphon.transceiver.composition.session_parts import SessionParts
 from antiphon.transceiver.failover.failure_detector import liveness_address
+from antiphon.transceiver.failover.slot_claim import keep_claim
+from antiphon.transceiver.net.endpoint import TransceiverIdentity
 from antiphon.transceiver.prepared.bucket import PreparedBucket
 from antiphon.transceiver.prepared.entry import PreparedCrypto
 from antiphon.transceiver.prepared.preparations import Preparations
@@ -87,6 +89,12 @@ def build_calls(
     )
     detector = acquired.detector
     address = liveness_address(acquired.advertised, detector.port) if detector is not None else None
+
+    async def store_lost(own: TransceiverIdentity) -> None:
+        if checkpoints is not None:
+            checkpoints.writer.write_all()
+        await keep_claim(client.jetstream(), own)
+
     announcer = Announcer(
         client,
         network.endpoints,
@@ -94,7 +102,7 @@ def build_calls(
         opener,
         partial(inner.scheduler.lateness, 0.99),
         Liveness(acquired.process_id, address),
-        checkpoints.writer.write_all if checkpoints is not None else lambda: None,
+        store_lost,
         Site(settings.region, settings.announced_place(), settings.node_name),
     )
     return CallParts(claims=claims, transfers=transfers, opener=opener, take_out=take_out, announcer=announcer)

@@ -6,6 +6,7 @@ one process, also after its address was given to another.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from typing import Final
@@ -38,7 +39,8 @@ async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> 
         claim, revision = await _read(claims, key)
         if wanted is None and revision and await _is_live(live, key, claim):
             continue
-        epoch = (claim.epoch + 1) & 0xFFFF if claim else secrets.randbits(16)
+        before = claim.epoch if claim else await _announced_epoch(live, key)
+        epoch = secrets.randbits(16) if before is None else (before + 1) & 0xFFFF
         ours = messages.encode(messages.SlotClaim(epoch=epoch, holder=secrets.token_hex(8), claimed_at=time.time()))
         try:
             if revision:
@@ -51,6 +53,22 @@ async def claim_slot(js: JetStreamContext, cluster: int, wanted: int | None) -> 
             return await claim_slot(js, cluster, wanted)
         return TransceiverIdentity(cluster, slot, epoch)
     raise RuntimeError(f"all {MAX_SLOTS} transceiver slots of cluster {cluster} are taken")
+
+
+async def keep_claim(js: JetStreamContext, identity: TransceiverIdentity) -> None:
+    """Write the claim of a slot of ours again, if NATS has lost it: the next one has to count on from it."""
+    claims = await buckets.bucket(js, subjects.BUCKET_SLOTS)
+    ours = messages.SlotClaim(epoch=identity.epoch, holder=secrets.token_hex(8), claimed_at=time.time())
+    with contextlib.suppress(KeyWrongLastSequenceError):
+        await claims.create(subjects.slot_key(identity.cluster, identity.slot), messages.encode(ours))
+
+
+async def _announced_epoch(live: KeyValue, key: str) -> int | None:
+    """Of the process that announced this slot last; None if that is too long ago."""
+    try:
+        return messages.decode((await live.get(key)).value or b"", messages.TransceiverAnnouncement).epoch
+    except (KeyNotFoundError, MalformedError):
+        return None
 
 
 async def _read(claims: KeyValue, key: str) -> tuple[messages.SlotClaim | None, int]:
