@@ -100,6 +100,14 @@ def test_a_transceiver_that_did_not_answer_is_out_until_it_speaks_again() -> Non
     assert slots(directory, 1.0) == [1]
 
 
+def test_the_successor_of_a_transceiver_that_did_not_answer_stays() -> None:
+    directory = Directory(cluster=0)
+    directory.learn_transceiver(transceiver(1, epoch=7), 0.0)
+    directory.learn_transceiver(transceiver(1, epoch=8), 1.0)
+    directory.forget(transceiver(1, epoch=7))
+    assert [each.epoch for each in directory.transceivers(1.0)] == [8]
+
+
 def test_an_earlier_holder_of_a_slot_is_not_heard_also_across_the_wrap() -> None:
     directory = Directory(cluster=0)
     directory.learn_transceiver(transceiver(1, epoch=65535), 0.0)

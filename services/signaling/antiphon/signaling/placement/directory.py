@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -147,8 +148,11 @@ class Directory:
         return cluster == self._cluster or region == self._region
 
     def forget(self, transceiver: TransceiverAnnouncement) -> None:
-        """Leave out a transceiver that did not answer, until its next announcement."""
-        self._transceivers.forget((transceiver.cluster, transceiver.slot))
+        """Leave out a transceiver that did not answer, until its next announcement; its successor on the slot stays."""
+        key = transceiver.cluster, transceiver.slot
+        known = self._transceivers.get(key, -math.inf)
+        if known is not None and (known.epoch, known.holder) == (transceiver.epoch, transceiver.holder):
+            self._transceivers.forget(key)
 
     def took_a_call(self, transceiver: TransceiverAnnouncement, now: float, session_id: str = "") -> None:
         """Count a call before its next announcement does, so that a burst does not all go to one transceiver."""
