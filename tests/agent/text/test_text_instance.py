@@ -123,7 +123,7 @@ async def test_another_instance_goes_on_behind_what_a_killed_one_has_said(nats_u
                 await bridge.there(2)
                 first.kill()
                 await asyncio.to_thread(first.wait)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while True:
                         rest = await bridge.whole(request("slow", turn=4, said="We have tables"))
                         if rest.words:
